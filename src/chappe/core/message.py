@@ -1,0 +1,476 @@
+"""The records on a message's journey: what is stored, and the facts that move it.
+
+Records only; what happens to them is decided in `lifecycle`. All times are integer Unix epoch
+milliseconds (`…_at`), durations carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import NewType, TypeAlias
+
+AccountId = NewType("AccountId", int)
+MessageId = NewType("MessageId", int)
+
+
+class State(Enum):
+    """The eight public states with their ranks; `state` is the highest rank reached.
+
+    Source: the contract's status table. Delivered, bounced and error share a rank because a message
+    reaches one of them.
+    """
+
+    SUBMITTED = ("submitted", 0)
+    SENT = ("sent", 1)
+    DELIVERED = ("delivered", 2)
+    BOUNCED = ("bounced", 2)
+    ERROR = ("error", 2)
+    OPENED = ("opened", 3)
+    REPLY = ("reply", 4)
+    UNSUBSCRIBED = ("unsubscribed", 5)
+
+    def __init__(self, public_name: str, rank: int) -> None:
+        self.public_name = public_name
+        self.rank = rank
+
+
+class Delivery(IntEnum):
+    """How far delivery has come: the half of the state that receipts decide.
+
+    PRESUMED_LOST shows as `error`; it is an error nobody proved (our time-out, the operator's EXPIRED) and
+    so the only one that a late receipt may still turn into DELIVERED.
+    """
+
+    SUBMITTED = 0
+    SENT = 1
+    DELIVERED = 2
+    BOUNCED = 3
+    ERROR = 4
+    PRESUMED_LOST = 5
+
+
+class Family(IntEnum):
+    """Transactional or promotional: opt-outs, hours and the default in-doubt policy depend on it."""
+
+    NOTIFICATION = 0
+    MARKETING = 1
+
+
+class InDoubtPolicy(IntEnum):
+    """What is done with a submit whose answer never came."""
+
+    WAIT_THEN_RETRY = 0
+    AT_LEAST_ONCE = 1
+    AT_MOST_ONCE = 2
+
+
+class Outcome(IntEnum):
+    """What became of one attempt at the operator's door, before any receipt.
+
+    PENDING is the committed intent: the bytes may or may not have left. POSTPONED and RESENT attempts are
+    closed and their part is queued again; RESENT means that nobody knows whether the operator has it.
+    """
+
+    PENDING = 0
+    ACCEPTED = 1
+    IN_DOUBT = 2
+    POSTPONED = 3
+    RESENT = 4
+    REFUSED = 5
+
+
+class Treatment(IntEnum):
+    """What a non-zero answer asks for; each connector has its own table from command_status to this."""
+
+    PERMANENT = 0
+    TEMPORARY = 1
+    THROTTLED = 2
+    SESSION = 3
+
+
+class Verdict(IntEnum):
+    """What a final receipt says of one attempt."""
+
+    DELIVERED = 0
+    NOT_ASSIGNED = 1
+    EXPIRED = 2
+    FAILED = 3
+
+
+class PartState(Enum):
+    """What is known of one part, folded over its attempts."""
+
+    QUEUED = "queued"
+    IN_FLIGHT = "inFlight"
+    IN_DOUBT = "inDoubt"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Message:
+    """One stored message: what was asked (up to `previous`) and what became of it.
+
+    Kept unfrozen because thousands are built each second; only `lifecycle.advance` changes one.
+    """
+
+    id: MessageId
+    account: AccountId
+    number: str
+    family: Family
+    category: str | None
+    campaign: str | None
+    sender: str | None
+    text: str
+    parts: int
+    test: bool
+    policy: InDoubtPolicy
+    route: str
+    accepted_at: int
+    due_at: int
+    validity_ms: int
+    previous: MessageId | None = None
+    """The account's message before this one to the same number: history by number without an index."""
+    delivery: Delivery = Delivery.SUBMITTED
+    sent_at: int | None = None
+    delivered_at: int | None = None
+    bounced_at: int | None = None
+    error_at: int | None = None
+    opened_at: int | None = None
+    reply_at: int | None = None
+    unsubscribed_at: int | None = None
+    cause: str | None = None
+    """Why it failed, in one word for programs: `expired`, `unknown`, `refused:11`, …"""
+    in_doubt: int = 0
+    """How many parts are in doubt now."""
+    resent: int = 0
+    """How many submits may have doubled an earlier one."""
+    facts: int = 0
+    """How many facts are logged: the next one's sequence number."""
+    wake_at: int | None = None
+    """When the sweep looks at it next; None once nothing can time out any more."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One submit of one part to one connector, committed before its bytes leave."""
+
+    message: MessageId
+    part: int
+    number: int
+    connector: str
+    epoch: int
+    claimed_at: int
+    reference: int
+    """The 16-bit `user_message_reference` it carries."""
+    flagged: bool = False
+    """It may double an earlier attempt."""
+    outcome: Outcome = Outcome.PENDING
+    treatment: Treatment | None = None
+    status: int | None = None
+    carrier_id: str | None = None
+    answered_at: int | None = None
+    verdict: Verdict | None = None
+    verdict_at: int | None = None
+
+
+AttemptKey: TypeAlias = tuple[MessageId, int, int]
+"""(message, part, attempt number)."""
+
+
+# --- facts -------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Answered:
+    """The operator took charge of the part (`submit_sm_resp`, status 0)."""
+
+    part: int
+    attempt: int
+    at: int
+    carrier_id: str
+
+
+@dataclass(slots=True)
+class Refused:
+    """The operator said no (`submit_sm_resp`, status not 0).
+
+    `uncertain` marks the statuses after which the message may have gone out all the same.
+    """
+
+    part: int
+    attempt: int
+    at: int
+    status: int
+    treatment: Treatment
+    uncertain: bool = False
+
+
+@dataclass(slots=True)
+class DoubtBegan:
+    """No answer came and none is to be expected: link lost, response time-out, or a crash."""
+
+    part: int
+    attempt: int
+    at: int
+    cause: str
+
+
+@dataclass(slots=True)
+class DoubtEnded:
+    """The in-doubt policy's time is over: the part is to be sent again."""
+
+    part: int
+    attempt: int
+    at: int
+
+
+@dataclass(slots=True)
+class ReceiptRead:
+    """A receipt for one attempt; `verdict` None is an intermediate or unintelligible one, only logged."""
+
+    part: int
+    attempt: int
+    at: int
+    verdict: Verdict | None
+    detail: str
+
+
+@dataclass(slots=True)
+class TimedOut:
+    """Validity ended before a submit, or no receipt came in time after one."""
+
+    at: int
+    cause: str
+
+
+@dataclass(slots=True)
+class Barred:
+    """The recipient opted out after the message was accepted: it does not leave."""
+
+    at: int
+    cause: str
+
+
+@dataclass(slots=True)
+class Clicked:
+    """A person opened a tracked link."""
+
+    at: int
+
+
+@dataclass(slots=True)
+class Replied:
+    """The recipient answered, with anything but STOP."""
+
+    at: int
+
+
+@dataclass(slots=True)
+class Stopped:
+    """The recipient answered STOP."""
+
+    at: int
+
+
+Fact: TypeAlias = (
+    Answered
+    | Refused
+    | DoubtBegan
+    | DoubtEnded
+    | ReceiptRead
+    | TimedOut
+    | Barred
+    | Clicked
+    | Replied
+    | Stopped
+)
+
+
+# --- what goes in and out of the store ---------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class TrackedLink:
+    """A short link put in the place of a URL; the token is the secret of this one recipient."""
+
+    token: str
+    url: str
+
+
+@dataclass(slots=True)
+class Idempotency:
+    """The caller's `Idempotency-Key` with a digest of the body it came with."""
+
+    key: str
+    digest: bytes
+
+
+@dataclass(slots=True)
+class SendMessage:
+    """A validated send, ready to be stored: everything but what only the store can know."""
+
+    account: AccountId
+    number: str
+    family: Family
+    text: str
+    parts: int
+    route: str
+    test: bool
+    policy: InDoubtPolicy
+    accepted_at: int
+    due_at: int
+    validity_ms: int
+    category: str | None = None
+    campaign: str | None = None
+    sender: str | None = None
+    links: tuple[TrackedLink, ...] = ()
+    idempotency: Idempotency | None = None
+    exempt_from_optout: bool = False
+    """The account lets notifications reach people who wrote STOP."""
+
+
+@dataclass(slots=True)
+class Accepted:
+    """Stored and durable; `repeated` when an idempotency key brought back an earlier answer."""
+
+    id: MessageId
+    parts: int
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class NotAccepted:
+    """Refused inside the accepting transaction, with the contract's code; nothing was stored."""
+
+    code: int
+
+
+@dataclass(slots=True)
+class Submission:
+    """A claimed part, committed as an intent: what the connector needs to write the PDU."""
+
+    attempt: Attempt
+    number: str
+    sender: str | None
+    text: str
+    parts: int
+    expires_at: int
+    """End of validity."""
+
+    @property
+    def key(self) -> AttemptKey:
+        return (self.attempt.message, self.attempt.part, self.attempt.number)
+
+
+@dataclass(slots=True)
+class AttemptReport:
+    """A fact whose attempt is known: what came back for a submit of ours."""
+
+    message: MessageId
+    fact: Answered | Refused | DoubtBegan
+
+
+@dataclass(slots=True)
+class ReceiptReport:
+    """A receipt as an operator sent it, still to be matched with its attempt.
+
+    `number` is the recipient in E.164 when the receipt names one, `raw` the octets kept for repair.
+    """
+
+    connector: str
+    carrier_id: str
+    at: int
+    verdict: Verdict | None
+    detail: str
+    reference: int | None
+    number: str | None
+    raw: bytes = b""
+
+
+Report: TypeAlias = AttemptReport | ReceiptReport
+
+
+@dataclass(slots=True)
+class Inbound:
+    """A message from a person, or one part of it (`total` > 1), as the connector received it."""
+
+    connector: str
+    number: str
+    """Who wrote, E.164."""
+    recipient: str
+    """The address it was written to: short code, number or sender."""
+    at: int
+    octets: bytes
+    data_coding: int
+    reference: int = 0
+    total: int = 1
+    sequence: int = 1
+
+
+@dataclass(slots=True)
+class Reply:
+    """A whole incoming message; `message` is the one it answers, None when nobody wrote to that person."""
+
+    id: int
+    account: AccountId | None
+    number: str
+    recipient: str
+    text: str
+    keyword: str
+    at: int
+    message: MessageId | None
+    complete: bool
+
+
+@dataclass(slots=True)
+class Event:
+    """A public state was reached: what webhooks and live views are told."""
+
+    message: MessageId
+    account: AccountId
+    state: State
+    at: int
+
+
+@dataclass(slots=True)
+class Settings:
+    """What an account decided for itself."""
+
+    track_links: bool = False
+    notify_opted_out: bool = False
+    default_sender: str | None = None
+    country: str = "FR"
+    policies: dict[str, str] = field(default_factory=dict)
+    """category → in-doubt policy name."""
+
+
+@dataclass(slots=True)
+class Account:
+    id: AccountId
+    name: str
+    blocked: bool
+    settings: Settings
+
+
+@dataclass(slots=True)
+class Key:
+    """An API key without its secret; `hint` is its first four characters, to tell keys apart in lists."""
+
+    id: int
+    account: Account
+    test: bool
+    hint: str
+    created_at: int
+    revoked_at: int | None
+
+
+@dataclass(slots=True)
+class PartStatus:
+    part: int
+    state: PartState
+    at: int | None

@@ -1,0 +1,153 @@
+"""The store as the journey sees it, in domain words; each engine implements it and runs the contract suite.
+
+Every call that changes something is durable when it returns. Calls may raise `StoreUnavailable` (disk full,
+database locked or gone): then nothing of that call was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from chappe.core.lifecycle import Journey
+from chappe.core.message import (
+    Accepted,
+    Account,
+    AccountId,
+    AttemptKey,
+    Event,
+    Inbound,
+    InDoubtPolicy,
+    Key,
+    Message,
+    MessageId,
+    NotAccepted,
+    Reply,
+    Report,
+    SendMessage,
+    Settings,
+    Submission,
+)
+
+
+class Keys(Protocol):
+    """Accounts and their API keys."""
+
+    async def open_account(self, name: str, now: int) -> Account:
+        """Finds the account of this name, or creates it."""
+        ...
+
+    async def find_account(self, name: str) -> Account | None: ...
+
+    async def save_settings(self, account: AccountId, settings: Settings) -> None: ...
+
+    async def create_key(self, account: AccountId, digest: bytes, hint: str, *, test: bool, now: int) -> Key:
+        """Stores a key by the SHA-256 of its 32 hex characters."""
+        ...
+
+    async def list_keys(self) -> list[Key]: ...
+
+    async def revoke_key(self, key: int, now: int) -> bool:
+        """False when there is no such live key. Seen by every reader at its next `find_key`."""
+        ...
+
+    async def find_key(self, digest: bytes) -> Key | None:
+        """The live key with this digest; a revoked one is None."""
+        ...
+
+
+class Sending(Protocol):
+    """From accept to settle."""
+
+    async def accept(self, send: SendMessage) -> Accepted | NotAccepted:
+        """Stores a message, queues its parts and makes it the number's latest.
+
+        Inside the same transaction: an idempotency key seen within 7 days gives its first answer
+        (`repeated`) or, with another digest, NotAccepted(1006); a number on a list gives NotAccepted 12, 13
+        or 14 (`rules.barred`). Concurrent calls share one commit.
+        """
+        ...
+
+    async def open_connector(self, connector: str, now: int) -> int:
+        """Takes the connector: returns the new epoch, after every attempt that an earlier epoch left
+        PENDING has become a DoubtBegan fact (cause `restart`)."""
+        ...
+
+    async def claim(
+        self, connector: str, epoch: int, route: str, limit: int, now: int
+    ) -> list[Submission]:
+        """Takes up to `limit` due parts off the route's queue, notification before marketing, each one
+        committed as an attempt (the intent). A part whose recipient opted out since is settled as Barred
+        instead, one whose validity is over as TimedOut("expired"). A stale epoch claims nothing."""
+        ...
+
+    async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
+        """Undoes claims whose bytes are known not to have left: attempt deleted, part queued again."""
+        ...
+
+    async def settle(self, reports: Sequence[Report], now: int) -> list[Event]:
+        """Matches, folds and saves in one write transaction; one read and one update per message.
+
+        A receipt is matched by (connector, carrier id) — the newest attempt within 7 days, as received
+        first, then by `receipts.id_forms` if the number agrees —, else by its reference among the in-doubt
+        attempts of that connector with the same number when exactly one fits, else parked for 7 days and
+        matched in the transaction that learns the id or the doubt. Returns the public states reached.
+        """
+        ...
+
+    async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
+        """Applies `lifecycle.overdue` to up to `limit` messages whose wake_at has come and re-arms them;
+        joins incomplete replies older than 10 minutes; drops parked receipts, carrier ids and idempotency
+        answers older than 7 days. Returns how many messages it looked at, and the states reached."""
+        ...
+
+    async def next_due(self, route: str) -> int | None:
+        """When the earliest queued part of the route is due."""
+        ...
+
+    async def count_pending(self) -> Mapping[str, int]:
+        """`queued` parts, `pending` attempts, `in_doubt` attempts, `parked` receipts: for /ready, the end of
+        a drain, and the demo."""
+        ...
+
+
+class Engaging(Protocol):
+    """What the recipient does."""
+
+    async def receive(self, inbound: Sequence[Inbound], now: int) -> list[Reply]:
+        """Stores incoming messages and parts; returns the replies that became whole.
+
+        A whole one is recognised (`replies.recognise`), tied to the newest message handed over to that
+        person through that connector (of the account that last wrote to that person), and advances it by
+        Replied or Stopped; STOP also enters the account's opt-out list, live or test scope as the message.
+        A reply that answers nothing is kept with account None.
+        """
+        ...
+
+    async def open_link(self, token: str, *, human: bool, now: int) -> str | None:
+        """Counts the click and returns the destination; the first human one advances the message."""
+        ...
+
+
+class Reading(Protocol):
+    """Point reads, at most two rows deep however large the tables are. Every one names its account."""
+
+    async def find_message(self, account: AccountId, message: MessageId) -> Message | None: ...
+
+    async def find_latest(self, account: AccountId, number: str) -> Message | None:
+        """The account's most recently accepted message to this number."""
+        ...
+
+    async def find_journey(self, account: AccountId, message: MessageId) -> Journey | None: ...
+
+    async def find_reply(self, account: AccountId, message: MessageId) -> Reply | None:
+        """The first reply to this message that is not STOP."""
+        ...
+
+
+class Store(Keys, Sending, Engaging, Reading, Protocol):
+    """Everything. `doubt_lasts_ms` is how long each in-doubt policy waits (lifecycle.DOUBT_LASTS_MS)."""
+
+    doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]
+
+    async def close(self) -> None: ...

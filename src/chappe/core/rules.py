@@ -1,0 +1,51 @@
+"""Who must not be written to: the opt-out and bounce lists, as a pure decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from chappe.core.message import AccountId
+
+MAGIC_NUMBERS = frozenset(f"+3360000000{digit}" for digit in range(10))
+"""The simulator's ten numbers; magic on the simulator's route only."""
+
+
+class Listing(IntEnum):
+    UNSUBSCRIBED = 0
+    BOUNCED = 1
+
+
+@dataclass(slots=True)
+class ListEntry:
+    """One line of an account's opt-out or bounce list; test traffic has a scope of its own."""
+
+    account: AccountId
+    listing: Listing
+    by_message: bool
+    """Made by a message's receipt or STOP, not added through the API."""
+
+
+def barred(
+    entries: Iterable[ListEntry],
+    account: AccountId,
+    number: str,
+    *,
+    test: bool,
+    exempt_from_optout: bool,
+) -> int | None:
+    """The contract's code why this number must not be written to, or None.
+
+    `entries` are those of the number in the scope (live or test) of the message. 12 own opt-out, 13 own
+    bounce, 14 another account's bounce. Test traffic to a magic number is not stopped by what test traffic
+    did, or the second demo would fail.
+    """
+    magic = test and number in MAGIC_NUMBERS
+    codes = [
+        12 if entry.listing is Listing.UNSUBSCRIBED else 13 if entry.account == account else 14
+        for entry in entries
+        if not (magic and entry.by_message)
+        and (entry.listing is Listing.BOUNCED or (entry.account == account and not exempt_from_optout))
+    ]
+    return min(codes, default=None)

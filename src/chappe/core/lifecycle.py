@@ -399,9 +399,7 @@ def _refusals(journey: Journey, part: int) -> int:
     )
 
 
-def _happen(
-    message: Message, happenings: Iterable[Happening], at: int, cause: str | None
-) -> list[Effect]:
+def _happen(message: Message, happenings: Iterable[Happening], at: int, cause: str | None) -> list[Effect]:
     """Runs the table and stamps the times; returns an event for every public state newly reached."""
     effects: list[Effect] = []
     for happening in happenings:
@@ -440,9 +438,7 @@ def _arm(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]) -
     if message.delivery not in UNDECIDED or is_engaged(message):
         message.wake_at = None
     elif message.in_doubt:
-        message.wake_at = min(
-            message.wake_at or 1 << 62, next_wake(journey, doubt_lasts_ms) or 1 << 62
-        )
+        message.wake_at = min(message.wake_at or 1 << 62, next_wake(journey, doubt_lasts_ms) or 1 << 62)
 
 
 def next_wake(
@@ -495,9 +491,7 @@ def _by_part(journey: Journey) -> list[list[Attempt]]:
 
 
 def _in_charge(attempts: Sequence[Attempt]) -> bool:
-    return any(
-        attempt.outcome is Outcome.ACCEPTED or attempt.verdict is not None for attempt in attempts
-    )
+    return any(attempt.outcome is Outcome.ACCEPTED or attempt.verdict is not None for attempt in attempts)
 
 
 def _doubtful(attempt: Attempt) -> bool:

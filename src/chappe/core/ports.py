@@ -73,9 +73,7 @@ class Sending(Protocol):
         PENDING has become a DoubtBegan fact (cause `restart`)."""
         ...
 
-    async def claim(
-        self, connector: str, epoch: int, route: str, limit: int, now: int
-    ) -> list[Submission]:
+    async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
         """Takes up to `limit` due parts off the route's queue, notification before marketing, each one
         committed as an attempt (the intent). A part whose recipient opted out since is settled as Barred
         instead, one whose validity is over as TimedOut("expired"). A stale epoch claims nothing."""

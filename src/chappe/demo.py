@@ -1,0 +1,205 @@
+"""`chappe demo`: a real server with the built-in simulator, a message to each magic number, their statuses.
+
+The server is a child process started exactly as `chappe serve` would be, and everything goes over HTTP: what
+the demo shows is what an application sees. Only the deadlines are short, so that even the message whose
+receipt never comes ends while one watches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+STORIES: Mapping[str, tuple[str, str]] = {
+    # last digit → (what the simulator does, the state it has to end in)
+    "0": ("delivered after a moment", "delivered"),
+    "1": ("the number is not assigned", "bounced"),
+    "2": ("the operator says expired", "error"),
+    "3": ('answers "Merci"', "reply"),
+    "4": ("answers STOP", "unsubscribed"),
+    "5": ("opens the tracked link", "opened"),
+    "6": ("the receipt never comes", "error"),
+    "7": ("refused at submit", "error"),
+    "8": ("throttled, then delivered", "delivered"),
+    "9": ("the operator's answer is lost, the receipt follows", "delivered"),
+}
+
+SHORT_DEADLINES = {
+    "CHAPPE_DEFAULT_VALIDITY_SECONDS": "20",
+    "CHAPPE_RESPONSE_TIMEOUT_SECONDS": "3",
+}
+
+GIVE_UP_SECONDS = 55.0
+
+
+def run(*, once: bool, listen: str | None = None, database: str | None = None) -> int:
+    """Runs the demo; 0 when every message ended as its story says, 1 otherwise.
+
+    Without `database` a new file in a temporary folder is used and removed at the end; without `listen` a
+    free port of the loopback address (`once`) or 127.0.0.1:8000.
+    """
+    console = Console()
+    listen = listen or (f"127.0.0.1:{_free_port()}" if once else "127.0.0.1:8000")
+    base_url = f"http://{listen}"
+    with tempfile.TemporaryDirectory(prefix="chappe-demo-") as folder:
+        database = database or f"sqlite:///{Path(folder) / 'demo.db'}"
+        with _server(listen, database) as server:
+            if not _wait_until_ready(base_url, server):
+                console.print(f"[red]The server did not start on {listen}.[/] Is the address in use?")
+                return 1
+            key = _create_key(database)
+            console.print(
+                f"Chappe listens on [bold]{base_url}[/] with SQLite. "
+                "[yellow]No operator is configured: everything goes to the built-in simulator.[/]\n"
+            )
+            ended_well = _tell_stories(console, base_url, key)
+            if once:
+                return 0 if ended_well else 1
+            _keep_serving(console, base_url, key, server)
+    return 0 if ended_well else 1
+
+
+def _tell_stories(console: Console, base_url: str, key: str) -> bool:
+    sent: dict[str, str] = {}
+    for digit, (story, _) in STORIES.items():
+        text = f"Chappe demo {digit}: {story}."
+        if digit == "5":
+            text += " Lire https://example.org/bienvenue"
+        answer = _call(
+            base_url,
+            key,
+            "POST",
+            "/v2/notification/messages/send",
+            {"number": _number(digit), "message": text, "trackLinks": digit == "5"},
+        )
+        sent[digit] = answer["snapshotId"]
+    statuses = _follow(console, base_url, key, sent)
+    table = Table(title="What became of each message", title_justify="left")
+    for column in ("number", "id", "the simulator…", "state", "as told"):
+        table.add_column(column)
+    ended_well = True
+    for digit, (story, expected) in STORIES.items():
+        state = statuses[digit]["state"]
+        ended_well &= state == expected
+        mark = "[green]yes[/]" if state == expected else f"[red]no: {expected}[/]"
+        table.add_row(_number(digit), sent[digit], story, state, mark)
+    console.print(table)
+    identifier = quote(_number("0"), safe="")
+    for query in (f"identifier={identifier}", f"snapshotId={sent['0']}"):
+        path = f"/v2/messages/status?{query}"
+        console.print(f"\n[bold]GET {path}[/]")
+        console.print_json(json.dumps(_call(base_url, key, "GET", path)))
+    return ended_well
+
+
+def _follow(console: Console, base_url: str, key: str, sent: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Asks for every message's status until each is as its story says, or time is up."""
+    statuses: dict[str, dict[str, Any]] = {}
+    give_up = time.monotonic() + GIVE_UP_SECONDS
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("waiting for final states", total=len(sent))
+        while True:
+            for digit, snapshot_id in sent.items():
+                path = f"/v2/messages/status?snapshotId={snapshot_id}"
+                statuses[digit] = _call(base_url, key, "GET", path)
+            done = sum(statuses[digit]["state"] == STORIES[digit][1] for digit in sent)
+            progress.update(task, completed=done)
+            if done == len(sent) or time.monotonic() > give_up:
+                return statuses
+            time.sleep(0.25)
+
+
+def _keep_serving(console: Console, base_url: str, key: str, server: subprocess.Popen[bytes]) -> None:
+    console.print("\nStill serving; stop with Ctrl-C. Send one yourself, then ask what became of it:\n")
+    body = '{"number": "+33600000003", "message": "Bonjour"}'
+    console.print(
+        f"curl -s {base_url}/v2/notification/messages/send -H 'X-Primotexto-ApiKey: {key}' -d '{body}'\n"
+        f"curl -s '{base_url}/v2/messages/status?identifier=%2B33600000003' "
+        f"-H 'X-Primotexto-ApiKey: {key}'",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    try:
+        server.wait()
+    except KeyboardInterrupt:
+        console.print("\nStopping.")
+
+
+@contextmanager
+def _server(listen: str, database: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "chappe", "serve", "--listen", listen, "--database", database]
+    server = subprocess.Popen(  # noqa: S603 - our own program, no shell
+        command, env={**os.environ, **SHORT_DEADLINES}, start_new_session=True
+    )
+    try:
+        yield server
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(timeout=35)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_ready(base_url: str, server: subprocess.Popen[bytes]) -> bool:
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up and server.poll() is None:
+        try:
+            with urlopen(f"{base_url}/ready", timeout=2) as answer:  # noqa: S310 - http to loopback
+                if answer.status == 200:
+                    return True
+        except (URLError, OSError):
+            pass
+        time.sleep(0.05)
+    return False
+
+
+def _create_key(database: str) -> str:
+    name = f"demo-{secrets.token_hex(3)}"
+    command = [sys.executable, "-m", "chappe", "keys", "create", "--account", name, "--quiet"]
+    return subprocess.check_output([*command, "--database", database], text=True).strip()  # noqa: S603
+
+
+def _call(base_url: str, key: str, method: str, path: str, body: object = None) -> dict[str, Any]:
+    request = Request(  # noqa: S310 - http to loopback
+        base_url + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"X-Primotexto-ApiKey": key, "Accept-Language": "en"},
+    )
+    try:
+        with urlopen(request, timeout=10) as answer:  # noqa: S310
+            return dict(json.load(answer))
+    except HTTPError as error:
+        raise SystemExit(f"{method} {path}: {error.code} {error.read().decode()}") from error
+
+
+def _number(digit: str) -> str:
+    return f"+3360000000{digit}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -37,9 +37,7 @@ from chappe.core.message import (
 HOUR = 3_600_000
 
 
-def journey(
-    parts: int = 1, policy: InDoubtPolicy = InDoubtPolicy.WAIT_THEN_RETRY, attempts: int = 1
-) -> Journey:
+def journey(parts: int = 1, policy: InDoubtPolicy = InDoubtPolicy.WAIT_THEN_RETRY, attempts: int = 1) -> Journey:
     message = Message(
         id=MessageId(7),
         account=AccountId(1),

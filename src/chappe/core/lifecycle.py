@@ -81,9 +81,7 @@ ENGAGEMENT: Mapping[Happening, State] = {
     Happening.STOPPED: State.UNSUBSCRIBED,
 }
 
-DISPROVED_BY_ENGAGEMENT = frozenset(
-    {Happening.BOUNCED, Happening.FAILED, Happening.EXPIRED, Happening.TIMED_OUT}
-)
+DISPROVED_BY_ENGAGEMENT = frozenset({Happening.BOUNCED, Happening.FAILED, Happening.EXPIRED, Happening.TIMED_OUT})
 """Happenings that say "did not arrive": ignored once the recipient has clicked or answered."""
 
 PUBLIC: Mapping[Delivery, State] = {
@@ -251,9 +249,7 @@ def times(message: Message) -> dict[State, int]:
 
 def is_engaged(message: Message) -> bool:
     """Whether the recipient clicked or answered, which proves delivery."""
-    return (
-        message.opened_at is not None or message.reply_at is not None or message.unsubscribed_at is not None
-    )
+    return message.opened_at is not None or message.reply_at is not None or message.unsubscribed_at is not None
 
 
 def receipt_wait_ms(message: Message) -> int:
@@ -345,9 +341,7 @@ _VERDICTS = (
 )
 
 
-def _apply(
-    journey: Journey, fact: Answered | Refused | DoubtBegan | DoubtEnded | ReceiptRead
-) -> list[Effect]:
+def _apply(journey: Journey, fact: Answered | Refused | DoubtBegan | DoubtEnded | ReceiptRead) -> list[Effect]:
     """Writes a fact about one attempt into that attempt."""
     attempt = _find(journey, fact.part, fact.attempt)
     match fact:
@@ -394,9 +388,7 @@ def _refuse(journey: Journey, attempt: Attempt, fact: Refused) -> list[Effect]:
 
 
 def _refusals(journey: Journey, part: int) -> int:
-    return sum(
-        attempt.part == part and attempt.treatment is Treatment.TEMPORARY for attempt in journey.attempts
-    )
+    return sum(attempt.part == part and attempt.treatment is Treatment.TEMPORARY for attempt in journey.attempts)
 
 
 def _happen(message: Message, happenings: Iterable[Happening], at: int, cause: str | None) -> list[Effect]:
@@ -441,9 +433,7 @@ def _arm(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]) -
         message.wake_at = min(message.wake_at or 1 << 62, next_wake(journey, doubt_lasts_ms) or 1 << 62)
 
 
-def next_wake(
-    journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS
-) -> int | None:
+def next_wake(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS) -> int | None:
     """When the next deadline of this journey falls; None when it has none."""
     message = journey.message
     if message.delivery not in UNDECIDED or is_engaged(message):

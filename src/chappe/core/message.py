@@ -278,16 +278,7 @@ class Stopped:
 
 
 Fact: TypeAlias = (
-    Answered
-    | Refused
-    | DoubtBegan
-    | DoubtEnded
-    | ReceiptRead
-    | TimedOut
-    | Barred
-    | Clicked
-    | Replied
-    | Stopped
+    Answered | Refused | DoubtBegan | DoubtEnded | ReceiptRead | TimedOut | Barred | Clicked | Replied | Stopped
 )
 
 

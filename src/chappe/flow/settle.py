@@ -22,9 +22,7 @@ RETRY_SECONDS = 0.5
 class Settlement:
     """Settles reports; `publish` is told every public state reached, after the commit."""
 
-    def __init__(
-        self, store: Sending, now_ms: Callable[[], int], publish: Callable[[Sequence[Event]], None]
-    ) -> None:
+    def __init__(self, store: Sending, now_ms: Callable[[], int], publish: Callable[[Sequence[Event]], None]) -> None:
         self._store = store
         self._now_ms = now_ms
         self._publish = publish

@@ -79,9 +79,7 @@ def decode(octets: bytes, at: int = 0) -> Pdu:
     return _decode_fields(pdu_class, status, sequence_number, octets[body:end])
 
 
-_MESSAGE = re.compile(
-    rb"([^\0]*+)\0(..)([^\0]*+)\0(..)([^\0]*+)\0(...)([^\0]*+)\0([^\0]*+)\0(.....)", re.DOTALL
-)
+_MESSAGE = re.compile(rb"([^\0]*+)\0(..)([^\0]*+)\0(..)([^\0]*+)\0(...)([^\0]*+)\0([^\0]*+)\0(.....)", re.DOTALL)
 """The body up to short_message in one scan: five C strings with the octets between them."""
 
 
@@ -354,9 +352,7 @@ _WRITERS: dict[Kind, Callable[[Any], bytes]] = {
 
 def _layout(pdu_class: type[Pdu]) -> tuple[tuple[str, CString | Kind], ...]:
     hints = get_type_hints(pdu_class, include_extras=True)
-    order: list[str] = [
-        name for name in pdu_class.__dataclass_fields__ if name not in Pdu.__dataclass_fields__
-    ]
+    order: list[str] = [name for name in pdu_class.__dataclass_fields__ if name not in Pdu.__dataclass_fields__]
     return tuple((name, hints[name].__metadata__[0]) for name in order)
 
 

@@ -201,14 +201,7 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    ResponseReceived
-    | OutcomeUnknown
-    | LateResponse
-    | RequestReceived
-    | BindRequested
-    | Unbound
-    | Discarded
-    | Closed
+    ResponseReceived | OutcomeUnknown | LateResponse | RequestReceived | BindRequested | Unbound | Discarded | Closed
 )
 
 
@@ -392,11 +385,7 @@ class Session:
             self._end(_TIMEOUT_CAUSE[due[0].command_id])
         else:
             self._expire(now)
-            if (
-                not self._control
-                and self._state in _BOUND
-                and self._heard_at + self.limits.idle_seconds <= now
-            ):
+            if not self._control and self._state in _BOUND and self._heard_at + self.limits.idle_seconds <= now:
                 self.request(pdus.EnquireLink(), now, _OURS)
 
     # --- events and octets out ---
@@ -427,11 +416,7 @@ class Session:
         candidate = self._sequence
         while True:
             candidate = candidate % 0x7FFFFFFF + 1
-            if (
-                candidate not in self._in_flight
-                and candidate not in self._late
-                and candidate not in self._control
-            ):
+            if candidate not in self._in_flight and candidate not in self._late and candidate not in self._control:
                 return candidate
 
     def _await_response(self, sequence_number: int, token: object, command_id: int, now: float) -> None:

@@ -356,7 +356,7 @@ class Session:
             if end - at < length:
                 break
             self._receive_pdu(octets, at, now)
-            if self._state is State.CLOSED:
+            if self.state is State.CLOSED:
                 return
             at += length
         if at or self._partial_deadline is None:

@@ -125,7 +125,9 @@ class Requeue:
 
 @dataclass(slots=True, frozen=True)
 class Unqueue:
-    """Nothing of this message is to leave any more."""
+    """This part is not to leave any more; None: nothing of this message is."""
+
+    part: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -147,28 +149,26 @@ def advance(
     """
     message = journey.message
     message.facts += 1
+    was_undecided = message.delivery in UNDECIDED
     effects: list[Effect] = []
     match fact:
         case Clicked() | Replied() | Stopped():
             happenings: Iterable[Happening] = (_ENGAGES[type(fact)],)
         case TimedOut():
-            message_cause, happenings = fact.cause, (Happening.TIMED_OUT,)
-            effects += _happen(message, happenings, fact.at, message_cause)
-            happenings = ()
+            happenings = (Happening.TIMED_OUT,)
         case Barred():
-            effects += _happen(message, (Happening.FAILED,), fact.at, fact.cause)
-            happenings = ()
+            happenings = (Happening.FAILED,)
         case _:
             effects += _apply(journey, fact)
+            message.in_doubt = sum(map(_doubtful, journey.attempts))
             happenings = fold(journey)
-    if happenings:
-        effects += _happen(message, happenings, fact.at, _cause(fact))
-    if any(isinstance(effect, Event) for effect in effects) and message.delivery not in UNDECIDED:
-        # Whatever decided the message also ends a resend that has not left yet.
-        effects = [effect for effect in effects if not isinstance(effect, Requeue)]
-        effects.append(Unqueue())
-    _arm(journey, doubt_lasts_ms)
-    return effects
+    events = _happen(message, happenings, fact.at, _cause(fact))
+    if message.delivery not in UNDECIDED:
+        # Whatever decided the message also ends the sends that have not left yet.
+        ends_sends = was_undecided and any(map(_is_queued, _by_part(journey)))
+        effects = [Unqueue()] if ends_sends else []
+    _arm(journey, doubt_lasts_ms, requeued=bool(effects))
+    return effects + events
 
 
 def fold(journey: Journey) -> tuple[Happening, ...]:
@@ -177,45 +177,39 @@ def fold(journey: Journey) -> tuple[Happening, ...]:
     All delivered → delivered; one part with every attempt failed → failed (not assigned before failed
     before expired); all in the operator's charge → sent. A receipt without an answer proves `sent` too.
     """
-    if journey.message.parts == 1:
-        states = [fold_part(journey.attempts)]
-        in_charge = _in_charge(journey.attempts)
-    else:
-        by_part = _by_part(journey)
-        states = [fold_part(attempts) for attempts in by_part]
-        in_charge = all(_in_charge(attempts) for attempts in by_part)
-    journey.message.in_doubt = states.count(PartState.IN_DOUBT)
-    happenings: list[Happening] = [Happening.SENT] if in_charge else []
+    by_part = _by_part(journey)
+    states = [fold_part(attempts) for attempts in by_part]
+    happenings = [Happening.SENT] if all(map(_in_charge, by_part)) else []
     if all(state is PartState.DELIVERED for state in states):
         happenings.append(Happening.DELIVERED)
     else:
-        for state, happening in _FAILURES:
-            if state in states:
-                happenings.append(happening)
-                break
+        happenings += [happening for state, happening in _FAILURES if state in states][:1]
     return tuple(happenings)
 
 
 def fold_part(attempts: Sequence[Attempt]) -> PartState:
-    """What is known of one part: delivered if any attempt was, failed only if every attempt failed."""
+    """What is known of one part: delivered if any attempt was, failed only if every attempt failed.
+
+    A part is QUEUED exactly while it belongs on the queue: not yet tried, or to be tried again. Once a
+    receipt came for one attempt no new one is made; those under way may still deliver.
+    """
     if not attempts:
         return PartState.QUEUED
-    if any(attempt.verdict is Verdict.DELIVERED for attempt in attempts):
+    verdicts = [attempt.verdict for attempt in attempts]
+    if Verdict.DELIVERED in verdicts:
         return PartState.DELIVERED
-    open_ones = [attempt for attempt in attempts if attempt.verdict is None]
+    open_outcomes = [attempt.outcome for attempt in attempts if attempt.verdict is None]
     for outcome, state in _OPEN_OUTCOMES:
-        if any(attempt.outcome is outcome for attempt in open_ones):
+        if outcome in open_outcomes:
             return state
-    last = attempts[-1]
-    if last.verdict is None and last.outcome in (Outcome.POSTPONED, Outcome.RESENT):
+    if attempts[-1].outcome in _TRIED_AGAIN and len(open_outcomes) == len(attempts):
         return PartState.QUEUED
-    if any(attempt.outcome is Outcome.RESENT for attempt in open_ones):
-        # An earlier attempt may still be delivered: a failure that a late receipt may correct.
+    if Verdict.NOT_ASSIGNED in verdicts:
+        return PartState.BOUNCED
+    if Verdict.EXPIRED in verdicts or Outcome.RESENT in open_outcomes:
+        # Nobody proved the failure: an attempt that expired or was doubted may be delivered all the same.
         return PartState.EXPIRED
-    for verdict, state in _VERDICTS:
-        if last.verdict is verdict:
-            return state
-    return PartState.FAILED  # refused at submit
+    return PartState.FAILED
 
 
 def part_statuses(journey: Journey) -> list[PartStatus]:
@@ -269,37 +263,33 @@ def overdue(
     journey: Journey, now: int, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS
 ) -> list[Fact]:
     """The facts that the passing of time has made true by `now`; empty when the sweep came too early."""
-    message = journey.message
-    if message.delivery not in UNDECIDED or is_engaged(message):
-        return []
-    facts: list[Fact] = []
-    lasts = doubt_lasts_ms[message.policy]
-    expired = now >= expires_at(message)
-    handed_over = 0
-    for attempts in _by_part(journey):
-        state = fold_part(attempts)
-        if state is PartState.QUEUED and expired:
-            return [TimedOut(now, "expired")]
-        if state in (PartState.SENT, PartState.IN_DOUBT):
-            handed_over = max(handed_over, attempts[-1].answered_at or attempts[-1].claimed_at)
-        if state is PartState.IN_DOUBT and lasts is not None and not expired:
-            facts += [
-                DoubtEnded(attempt.part, attempt.number, now)
-                for attempt in attempts
-                if _doubtful(attempt) and now >= (attempt.answered_at or attempt.claimed_at) + lasts
-            ]
-    if handed_over and now >= handed_over + receipt_wait_ms(message):
+    facts = [fact for fact in _deadlines(journey, doubt_lasts_ms) if fact.at <= now]
+    for fact in facts:
+        if isinstance(fact, TimedOut):
+            return [TimedOut(now, fact.cause)]
+    if facts and now >= expires_at(journey.message):
+        # The sweep comes late, and what was to be sent again must not leave any more.
         return [TimedOut(now, "unknown")]
-    return facts
+    return [DoubtEnded(fact.part, fact.attempt, now) for fact in facts if isinstance(fact, DoubtEnded)]
 
 
-def back_off_ms(attempt: Attempt) -> int:
-    """How long a part waits after a temporary refusal: 1 s doubling to 60 s, spread by ±25 %.
+def next_wake(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS) -> int | None:
+    """When the next deadline of this journey falls; None when it has none.
 
+    At that time `overdue` gives a fact: a sweep never looks twice at the same message for nothing.
+    """
+    return min((fact.at for fact in _deadlines(journey, doubt_lasts_ms)), default=None)
+
+
+def back_off_ms(attempt: Attempt, refusals: int) -> int:
+    """How long a part waits after a refusal "for now": 1 s doubling to 60 s, spread by ±25 %.
+
+    `refusals` counts the part's temporary refusals so far, this one included; throttling and session
+    faults are none, so that a throttled part is not held back longer each time: the connector slows down.
     The spread comes from the attempt's own key, so that a thousand parts refused together do not return
     together, and a test gets the same figure twice.
     """
-    base = min(60_000, 1_000 << min(attempt.number - 1, 6))
+    base = min(60_000, 1_000 << min(max(refusals - 1, 0), 6))
     spread = (attempt.message * 2654435761 + attempt.part * 40503) % 512 / 1024
     return int(base * (0.75 + spread))
 
@@ -322,6 +312,8 @@ _TIME_OF: Mapping[State, str] = {
     State.UNSUBSCRIBED: "unsubscribed_at",
 }
 
+_FAILED = (Delivery.BOUNCED, Delivery.ERROR, Delivery.PRESUMED_LOST)
+
 _FAILURES = (
     (PartState.BOUNCED, Happening.BOUNCED),
     (PartState.FAILED, Happening.FAILED),
@@ -334,16 +326,35 @@ _OPEN_OUTCOMES = (
     (Outcome.IN_DOUBT, PartState.IN_DOUBT),
 )
 
-_VERDICTS = (
-    (Verdict.NOT_ASSIGNED, PartState.BOUNCED),
-    (Verdict.EXPIRED, PartState.EXPIRED),
-    (Verdict.FAILED, PartState.FAILED),
-)
+_TRIED_AGAIN = (Outcome.POSTPONED, Outcome.RESENT)
+
+_HANDED_OVER = (PartState.IN_FLIGHT, PartState.SENT, PartState.IN_DOUBT)
 
 
 def _apply(journey: Journey, fact: Answered | Refused | DoubtBegan | DoubtEnded | ReceiptRead) -> list[Effect]:
-    """Writes a fact about one attempt into that attempt."""
-    attempt = _find(journey, fact.part, fact.attempt)
+    """Writes a fact about one attempt into that attempt; puts its part on the queue, or takes it off."""
+    attempts = _attempts_of(journey, fact.part)
+    attempt = next((attempt for attempt in attempts if attempt.number == fact.attempt), None)
+    if attempt is None:
+        raise LookupError((journey.message.id, fact.part, fact.attempt))
+    was_queued = _is_queued(attempts)
+    due_at = _write(attempt, attempts, fact)
+    if _is_queued(attempts) == was_queued:
+        return []
+    if was_queued:
+        return [Unqueue(fact.part)]
+    if is_engaged(journey.message) and any(a.outcome is not Outcome.POSTPONED for a in attempts):
+        # The recipient has shown that the message arrived, and this part may be what arrived.
+        return []
+    return [Requeue(fact.part, due_at)]
+
+
+def _write(
+    attempt: Attempt,
+    attempts: Sequence[Attempt],
+    fact: Answered | Refused | DoubtBegan | DoubtEnded | ReceiptRead,
+) -> int:
+    """Changes the attempt as the fact says, and returns when its part may be sent again if it has to be."""
     match fact:
         case Answered():
             if attempt.outcome in (Outcome.PENDING, Outcome.IN_DOUBT, Outcome.RESENT):
@@ -352,7 +363,7 @@ def _apply(journey: Journey, fact: Answered | Refused | DoubtBegan | DoubtEnded 
                 attempt.carrier_id = fact.carrier_id
                 attempt.answered_at = fact.at
         case Refused():
-            return _refuse(journey, attempt, fact)
+            return _refuse(attempt, attempts, fact)
         case DoubtBegan():
             if attempt.outcome is Outcome.PENDING:
                 attempt.outcome = Outcome.IN_DOUBT
@@ -360,104 +371,108 @@ def _apply(journey: Journey, fact: Answered | Refused | DoubtBegan | DoubtEnded 
         case DoubtEnded():
             if _doubtful(attempt):
                 attempt.outcome = Outcome.RESENT
-                return [Requeue(attempt.part, fact.at)]
         case ReceiptRead():
             if fact.verdict is not None and attempt.verdict in (None, Verdict.EXPIRED):
                 attempt.verdict = fact.verdict
                 attempt.verdict_at = fact.at
-    return []
+    return fact.at
 
 
-def _refuse(journey: Journey, attempt: Attempt, fact: Refused) -> list[Effect]:
+def _refuse(attempt: Attempt, attempts: Sequence[Attempt], fact: Refused) -> int:
+    if attempt.outcome is Outcome.RESENT and not fact.uncertain:
+        # The late "no" settles the old doubt; its part is queued or sent again already.
+        attempt.outcome = Outcome.POSTPONED
+        attempt.status = fact.status
     if attempt.outcome not in (Outcome.PENDING, Outcome.IN_DOUBT):
-        if attempt.outcome is Outcome.RESENT:
-            # The late "no" settles the old doubt; its part is queued or sent again already.
-            attempt.outcome = Outcome.POSTPONED
-            attempt.status = fact.status
-        return []
+        return fact.at
     attempt.status = fact.status
     attempt.answered_at = fact.at
     attempt.treatment = fact.treatment
-    if fact.treatment is Treatment.PERMANENT or _refusals(journey, attempt.part) >= MAX_TEMPORARY_REFUSALS:
+    refusals = sum(a.treatment is Treatment.TEMPORARY for a in attempts)
+    if fact.treatment is Treatment.PERMANENT or refusals >= MAX_TEMPORARY_REFUSALS:
         attempt.outcome = Outcome.REFUSED
-        return []
-    # RESENT, not POSTPONED, where the operator's "no" does not prove that the message did not go out:
-    # the next attempt is flagged, and a late receipt still counts.
-    attempt.outcome = Outcome.RESENT if fact.uncertain else Outcome.POSTPONED
-    return [Requeue(attempt.part, fact.at + back_off_ms(attempt))]
-
-
-def _refusals(journey: Journey, part: int) -> int:
-    return sum(attempt.part == part and attempt.treatment is Treatment.TEMPORARY for attempt in journey.attempts)
+    else:
+        # RESENT, not POSTPONED, where the operator's "no" does not prove that the message did not go out:
+        # the next attempt is flagged, and a late receipt still counts.
+        attempt.outcome = Outcome.RESENT if fact.uncertain else Outcome.POSTPONED
+    return fact.at + back_off_ms(attempt, refusals)
 
 
 def _happen(message: Message, happenings: Iterable[Happening], at: int, cause: str | None) -> list[Effect]:
     """Runs the table and stamps the times; returns an event for every public state newly reached."""
     effects: list[Effect] = []
     for happening in happenings:
-        state = ENGAGEMENT.get(happening)
-        if state is not None:
-            if getattr(message, _TIME_OF[state]) is None:
-                setattr(message, _TIME_OF[state], at)
-                effects.append(Event(message.id, message.account, state, at))
-            continue
-        if happening in DISPROVED_BY_ENGAGEMENT and is_engaged(message):
-            continue
-        target = TRANSITIONS.get((message.delivery, happening))
-        if target is None:
-            continue
-        if message.delivery is Delivery.PRESUMED_LOST:
-            # The error turned out not to be one: the fact log keeps it, the status does not.
-            message.error_at = message.cause = None
-        message.delivery = target
-        state = PUBLIC[target]
-        setattr(message, _TIME_OF[state], at)
-        effects.append(Event(message.id, message.account, state, at))
-        if state in (State.BOUNCED, State.ERROR):
-            message.cause = cause
-        if target is Delivery.BOUNCED:
-            effects.append(ListBounce())
-        if target is Delivery.DELIVERED and message.sent_at is None:
-            # Reached when a receipt follows a time-out that came before any answer.
-            message.sent_at = at
+        engagement = ENGAGEMENT.get(happening)
+        if engagement is not None:
+            effects += _reach(message, engagement, at)
+        elif not (happening in DISPROVED_BY_ENGAGEMENT and is_engaged(message)):
+            target = TRANSITIONS.get((message.delivery, happening))
+            if target is not None:
+                effects += _enter(message, target, at, cause)
     return effects
 
 
-def _arm(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]) -> None:
+def _enter(message: Message, target: Delivery, at: int, cause: str | None) -> list[Effect]:
+    if message.delivery is Delivery.PRESUMED_LOST:
+        # The error turned out not to be one: the fact log keeps it, the status does not.
+        message.error_at = message.cause = None
+    message.delivery = target
+    effects: list[Effect] = []
+    if target is Delivery.DELIVERED:
+        # Reached on the way when a receipt follows a time-out that came before any answer.
+        effects += _reach(message, State.SENT, at)
+    effects += _reach(message, PUBLIC[target], at)
+    if target in _FAILED:
+        message.cause = cause
+    if target is Delivery.BOUNCED:
+        effects.append(ListBounce())
+    return effects
+
+
+def _reach(message: Message, state: State, at: int) -> list[Event]:
+    if getattr(message, _TIME_OF[state]) is not None:
+        return []
+    setattr(message, _TIME_OF[state], at)
+    return [Event(message.id, message.account, state, at)]
+
+
+def _arm(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None], *, requeued: bool) -> None:
     """Sets the next time the sweep has to look; only ever earlier than now set, so that a life that goes
     well costs one index entry and no update of it (the sweep itself moves it later, see `next_wake`)."""
     message = journey.message
     if message.delivery not in UNDECIDED or is_engaged(message):
         message.wake_at = None
-    elif message.in_doubt:
-        message.wake_at = min(message.wake_at or 1 << 62, next_wake(journey, doubt_lasts_ms) or 1 << 62)
+    elif message.in_doubt or requeued:
+        wakes = (message.wake_at, next_wake(journey, doubt_lasts_ms))
+        message.wake_at = min((at for at in wakes if at is not None), default=None)
 
 
-def next_wake(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS) -> int | None:
-    """When the next deadline of this journey falls; None when it has none."""
+def _deadlines(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]) -> list[TimedOut | DoubtEnded]:
+    """What time alone will bring if nothing happens before, each dated when it falls due."""
     message = journey.message
     if message.delivery not in UNDECIDED or is_engaged(message):
-        return None
-    lasts = doubt_lasts_ms[message.policy]
-    deadlines: list[int] = []
-    handed_over: list[int] = []
+        return []
+    deadlines: list[TimedOut | DoubtEnded] = []
+    expires, lasts, handed_over = expires_at(message), doubt_lasts_ms[message.policy], 0
     for attempts in _by_part(journey):
         state = fold_part(attempts)
-        if state in (PartState.QUEUED, PartState.IN_FLIGHT):
-            deadlines.append(expires_at(message))
-        elif state in (PartState.SENT, PartState.IN_DOUBT):
-            handed_over.append(attempts[-1].answered_at or attempts[-1].claimed_at)
-        if state is PartState.IN_DOUBT and lasts is not None:
-            doubts = [a.answered_at or a.claimed_at for a in attempts if _doubtful(a)]
-            if min(doubts) + lasts < expires_at(message):
-                deadlines.append(min(doubts) + lasts)
+        if state is PartState.QUEUED:
+            deadlines.append(TimedOut(expires, "expired"))
+        elif state in _HANDED_OVER:
+            handed_over = max(handed_over, _answered_or_claimed(attempts[-1]))
+        for attempt in attempts:
+            ends = _answered_or_claimed(attempt) + (lasts or 0)
+            if lasts is not None and _doubtful(attempt) and ends < expires:
+                deadlines.append(DoubtEnded(attempt.part, attempt.number, ends))
     if handed_over:
-        deadlines.append(max(handed_over) + receipt_wait_ms(message))
-    return min(deadlines, default=None)
+        deadlines.append(TimedOut(handed_over + receipt_wait_ms(message), "unknown"))
+    return deadlines
 
 
 def _cause(fact: Fact) -> str | None:
     match fact:
+        case TimedOut() | Barred():
+            return fact.cause
         case Refused():
             return f"refused:{fact.status}"
         case ReceiptRead():
@@ -466,14 +481,15 @@ def _cause(fact: Fact) -> str | None:
             return None
 
 
-def _find(journey: Journey, part: int, number: int) -> Attempt:
-    for attempt in journey.attempts:
-        if attempt.part == part and attempt.number == number:
-            return attempt
-    raise LookupError((journey.message.id, part, number))
+def _attempts_of(journey: Journey, part: int) -> list[Attempt]:
+    if journey.message.parts == 1:
+        return journey.attempts
+    return [attempt for attempt in journey.attempts if attempt.part == part]
 
 
 def _by_part(journey: Journey) -> list[list[Attempt]]:
+    if journey.message.parts == 1:
+        return [journey.attempts]
     by_part: list[list[Attempt]] = [[] for _ in range(journey.message.parts)]
     for attempt in journey.attempts:
         by_part[attempt.part - 1].append(attempt)
@@ -484,10 +500,17 @@ def _in_charge(attempts: Sequence[Attempt]) -> bool:
     return any(attempt.outcome is Outcome.ACCEPTED or attempt.verdict is not None for attempt in attempts)
 
 
+def _is_queued(attempts: Sequence[Attempt]) -> bool:
+    return not attempts or (attempts[-1].outcome in _TRIED_AGAIN and fold_part(attempts) is PartState.QUEUED)
+
+
 def _doubtful(attempt: Attempt) -> bool:
     return attempt.outcome is Outcome.IN_DOUBT and attempt.verdict is None
 
 
+def _answered_or_claimed(attempt: Attempt) -> int:
+    return attempt.answered_at or attempt.claimed_at
+
+
 def _last_known(attempts: Sequence[Attempt]) -> int | None:
-    known = (attempt.verdict_at or attempt.answered_at or attempt.claimed_at for attempt in attempts)
-    return max(known, default=None)
+    return max((attempt.verdict_at or _answered_or_claimed(attempt) for attempt in attempts), default=None)

@@ -199,7 +199,7 @@ def test_at_most_once_is_never_resent_and_ends_with_cause_unknown() -> None:
 def test_receipt_for_a_doubted_part_takes_its_resend_off_the_queue() -> None:
     one = journey()
     run(one, DoubtBegan(1, 1, 1_000, "link lost"), DoubtEnded(1, 1, 121_000))
-    assert Unqueue() in advance(one, receipt(Verdict.DELIVERED, at=122_000))
+    assert Unqueue(1) in advance(one, receipt(Verdict.DELIVERED, at=122_000))
 
 
 def test_throttling_uses_up_no_attempt_and_five_temporary_refusals_do() -> None:

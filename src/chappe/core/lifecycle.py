@@ -166,7 +166,7 @@ def advance(
     if message.delivery not in UNDECIDED:
         # Whatever decided the message also ends the sends that have not left yet.
         ends_sends = was_undecided and any(map(_is_queued, _by_part(journey)))
-        effects = [Unqueue()] if ends_sends else []
+        effects = [Unqueue()] if ends_sends else [effect for effect in effects if isinstance(effect, Unqueue)]
     _arm(journey, doubt_lasts_ms, requeued=bool(effects))
     return effects + events
 

@@ -64,7 +64,7 @@ def test_submit_is_answered_with_its_token(pair: Pair) -> None:
     assert isinstance(asked, RequestReceived)
     assert isinstance(asked.pdu, pdus.SubmitSm)
     assert asked.pdu.short_message == b"Bonjour"
-    pair.smsc.accept_submit(asked.pdu, b"362891")
+    pair.smsc.reply(asked.pdu, 0, b"362891")
     (answer,) = pair.carry(pair.smsc, pair.esme)
     assert isinstance(answer, ResponseReceived)
     assert answer.token == "first"

@@ -473,6 +473,8 @@ def _cause(fact: Fact) -> str | None:
     match fact:
         case TimedOut() | Barred():
             return fact.cause
+        case DoubtEnded():
+            return "unknown"
         case Refused():
             return f"refused:{fact.status}"
         case ReceiptRead():

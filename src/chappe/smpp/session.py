@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from chappe.smpp import codec, pdus
-from chappe.smpp.codec import HEADER, PduError, SmppError, SubmitBody
+from chappe.smpp.codec import HEADER, ID_RESPONSES, PduError, SmppError, SubmitBody
 from chappe.smpp.pdus import RESPONSE_BIT, RESPONSE_TO, Pdu, Status
 
 
@@ -52,6 +52,7 @@ _OPEN = frozenset({State.OPEN})
 _RX = frozenset({State.BOUND_RX, State.BOUND_TRX})
 _TX = frozenset({State.BOUND_TX, State.BOUND_TRX})
 _BOUND = _RX | _TX
+_OVER = frozenset({State.UNBOUND, State.CLOSED})
 
 LEGAL: dict[type[Pdu], tuple[frozenset[Role], frozenset[State]]] = {
     pdus.BindTransmitter: (_ESME, _OPEN),
@@ -231,6 +232,8 @@ class Session:
         self.limits = limits or Limits()
         self._events: list[Event] = []
         self._out: list[bytes] = []
+        self._may_send: frozenset[int]
+        self._may_receive: frozenset[int]
         self._enter(State.OPEN)
         # Not bound in time: only the SMSC's clock runs from the start, an ESME may wait for an outbind.
         self._bind_deadline = now + self.limits.bind_seconds if role is Role.SMSC else None
@@ -276,6 +279,8 @@ class Session:
         self._sequence = sequence_number
         if command_id in RESPONSE_TO:
             self._await_response(sequence_number, token, command_id, now)
+        if command_id == pdus.Unbind.command_id:
+            self._may_send = frozenset()
         return sequence_number
 
     def submit_many(self, submits: Sequence[tuple[SubmitBody, object]], now: float) -> None:
@@ -292,40 +297,33 @@ class Session:
             self._in_flight[sequence_number] = _Pending(token, command_id, deadline)
         self._window_used += len(submits)
 
-    def reply(self, request: Pdu, response: Pdu | int = 0) -> bool:
-        """Answers a received request with a response PDU, or with a status and an otherwise empty response.
+    def reply(self, request: Pdu, answer: Pdu | int = 0, message_id: bytes = b"") -> bool:
+        """Answers a received request with a status (and, for a message, our id for it) or with a whole response.
 
         False when the session has ended meanwhile: the peer does not know, and will send again. Raises
         MisuseError (already answered, never received, not its response) and EncodeError.
         """
-        if self._state in (State.UNBOUND, State.CLOSED):
+        if self._state in _OVER:
             return False
         if id(request) not in self._owed:
             raise MisuseError("this request is not waiting for an answer")
         response_class = RESPONSE_TO[request.command_id]
-        sequence_number = request.sequence_number
-        if isinstance(response, int):
-            status = int(response)
-            if status == 0 and response_class is pdus.DeliverSmResp:
-                octets = codec.encode_id(response_class.command_id, sequence_number)
-            else:
-                octets = codec.encode(response_class(status), sequence_number)
-        elif isinstance(response, response_class):
-            status = response.command_status
-            octets = codec.encode(response, sequence_number)
+        if not isinstance(answer, int):
+            if not isinstance(answer, response_class):
+                raise MisuseError(f"{type(answer).__name__} does not answer {type(request).__name__}")
+            status = answer.command_status
+            octets = codec.encode(answer, request.sequence_number)
+        elif answer == 0 and response_class.command_id in ID_RESPONSES:
+            status = 0
+            octets = codec.encode_id(response_class.command_id, request.sequence_number, message_id)
         else:
-            raise MisuseError(f"{type(response).__name__} does not answer {type(request).__name__}")
-        self._answered(request, status, octets)
-        return True
-
-    def accept_submit(self, request: Pdu, message_id: bytes) -> bool:
-        """Answers a submit_sm or data_sm with status 0 and this id, faster than `reply`."""
-        if self._state in (State.UNBOUND, State.CLOSED):
-            return False
-        if id(request) not in self._owed:
-            raise MisuseError("this request is not waiting for an answer")
-        response_id = request.command_id | RESPONSE_BIT
-        self._answered(request, 0, codec.encode_id(response_id, request.sequence_number, message_id))
+            status = answer
+            octets = codec.encode(response_class(status), request.sequence_number)
+        del self._owed[id(request)]
+        self._out.append(octets)
+        if status == 0 and request.command_id in _BOUND_BY:
+            self._bind_deadline = None
+            self._enter(_BOUND_BY[request.command_id])
         return True
 
     def close(self) -> None:
@@ -342,6 +340,8 @@ class Session:
         self._chunks.append(data)
         self._have += len(data)
         if self._have < self._need:
+            if self._partial_deadline is None:
+                self._partial_deadline = now + self.limits.partial_seconds
             return
         octets = data if len(self._chunks) == 1 else b"".join(self._chunks)
         at, end = 0, self._have
@@ -427,13 +427,6 @@ class Session:
         else:
             self._in_flight[sequence_number] = _Pending(token, command_id, now + limits.response_seconds)
             self._window_used += command_id in WINDOWED
-
-    def _answered(self, request: Pdu, status: int, octets: bytes) -> None:
-        del self._owed[id(request)]
-        self._out.append(octets)
-        if status == 0 and request.command_id in _BOUND_BY:
-            self._bind_deadline = None
-            self._enter(_BOUND_BY[request.command_id])
 
     def _receive_pdu(self, octets: bytes, at: int, now: float) -> None:
         try:

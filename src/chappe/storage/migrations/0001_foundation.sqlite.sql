@@ -1,0 +1,213 @@
+-- The foundation. The large tables (message, attempt, fact) are reached only by a message's id; indexes in random
+-- order (number, carrier id) grow with size and are kept few, narrow and on tables of their own.
+
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    blocked INTEGER NOT NULL DEFAULT 0,
+    settings TEXT NOT NULL DEFAULT '{}',
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE api_key (
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES account,
+    digest BLOB NOT NULL UNIQUE,
+    test INTEGER NOT NULL,
+    hint TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT;
+
+-- Message ids: taken in blocks by the accepting transaction, never used twice even after retention.
+CREATE TABLE sequence (
+    name TEXT PRIMARY KEY,
+    next INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO sequence VALUES ('message', 1);
+
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL,
+    number TEXT NOT NULL,
+    family INTEGER NOT NULL,
+    category TEXT,
+    campaign TEXT,
+    sender TEXT,
+    text TEXT NOT NULL,
+    parts INTEGER NOT NULL,
+    test INTEGER NOT NULL,
+    policy INTEGER NOT NULL,
+    route TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    validity_ms INTEGER NOT NULL,
+    previous INTEGER,
+    delivery INTEGER NOT NULL DEFAULT 0,
+    sent_at INTEGER,
+    delivered_at INTEGER,
+    bounced_at INTEGER,
+    error_at INTEGER,
+    opened_at INTEGER,
+    reply_at INTEGER,
+    unsubscribed_at INTEGER,
+    cause TEXT,
+    in_doubt INTEGER NOT NULL DEFAULT 0,
+    resent INTEGER NOT NULL DEFAULT 0,
+    facts INTEGER NOT NULL DEFAULT 0,
+    wake_at INTEGER
+) STRICT;
+
+-- Only undecided messages are in it, in the order of their deadlines.
+CREATE INDEX message_wake ON message (wake_at) WHERE wake_at IS NOT NULL;
+
+CREATE TABLE attempt (
+    message INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    connector TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    claimed_at INTEGER NOT NULL,
+    reference INTEGER NOT NULL,
+    flagged INTEGER NOT NULL DEFAULT 0,
+    outcome INTEGER NOT NULL DEFAULT 0,
+    treatment INTEGER,
+    status INTEGER,
+    carrier_id TEXT,
+    answered_at INTEGER,
+    verdict INTEGER,
+    verdict_at INTEGER,
+    PRIMARY KEY (message, part, number)
+) STRICT, WITHOUT ROWID;
+
+-- Intents without an answer (outcome 0 = PENDING): what a restart has to doubt.
+CREATE INDEX attempt_pending ON attempt (connector) WHERE outcome = 0;
+
+-- Doubts (outcome 2 = IN_DOUBT) by user_message_reference: what a receipt with an unknown id may settle.
+CREATE INDEX attempt_in_doubt ON attempt (connector, reference) WHERE outcome = 2;
+
+-- Everything ever learnt about a message, ignored facts too; appended, never replayed.
+CREATE TABLE fact (
+    message INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    part INTEGER,
+    attempt INTEGER,
+    changed INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (message, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Number first: an incoming message looks up every account that wrote to its sender.
+CREATE TABLE latest (
+    number TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    message INTEGER NOT NULL,
+    PRIMARY KEY (number, account)
+) STRICT, WITHOUT ROWID;
+
+-- Parts waiting to leave, keyed by route, so that a failover rewrites nothing; class is the family.
+CREATE TABLE queue (
+    route TEXT NOT NULL,
+    class INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    message INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    PRIMARY KEY (route, class, due_at, message, part)
+) STRICT, WITHOUT ROWID;
+
+-- Operators use ids again: the newest attempt within 7 days is meant.
+CREATE TABLE carrier (
+    connector TEXT NOT NULL,
+    carrier_id TEXT NOT NULL,
+    answered_at INTEGER NOT NULL,
+    message INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    PRIMARY KEY (connector, carrier_id, answered_at, message, part, attempt)
+) STRICT, WITHOUT ROWID;
+
+-- Receipts that came before what they answer, or that answer nothing we know.
+CREATE TABLE parked (
+    id INTEGER PRIMARY KEY,
+    connector TEXT NOT NULL,
+    carrier_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    verdict INTEGER,
+    detail TEXT NOT NULL,
+    reference INTEGER,
+    number TEXT,
+    raw BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX parked_carrier ON parked (connector, carrier_id);
+
+CREATE INDEX parked_reference ON parked (connector, reference) WHERE reference IS NOT NULL;
+
+CREATE TABLE idempotency (
+    account INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    message INTEGER NOT NULL,
+    parts INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (account, key)
+) STRICT, WITHOUT ROWID;
+
+-- Opt-outs (listing 0) and bounces (listing 1), test traffic apart; number first, for code 14 asks about all accounts.
+CREATE TABLE optout (
+    number TEXT NOT NULL,
+    test INTEGER NOT NULL,
+    listing INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    by_message INTEGER NOT NULL,
+    message INTEGER,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (number, test, listing, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE link (
+    token TEXT PRIMARY KEY,
+    message INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    clicks INTEGER NOT NULL DEFAULT 0,
+    robot_clicks INTEGER NOT NULL DEFAULT 0,
+    first_click_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reply (
+    id INTEGER PRIMARY KEY,
+    account INTEGER,
+    connector TEXT NOT NULL,
+    number TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    text TEXT NOT NULL,
+    keyword TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    message INTEGER,
+    complete INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX reply_message ON reply (message) WHERE message IS NOT NULL;
+
+-- Parts of replies that are not whole yet.
+CREATE TABLE inbound_part (
+    connector TEXT NOT NULL,
+    number TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    reference INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    octets BLOB NOT NULL,
+    data_coding INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (connector, number, recipient, reference, total, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- The epoch fences claims: each start takes the connector anew.
+CREATE TABLE connector (
+    name TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

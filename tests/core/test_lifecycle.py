@@ -801,6 +801,26 @@ def test_late_no_settles_an_old_doubt_without_queueing_twice() -> None:
     assert journey.attempts[0].outcome is Outcome.POSTPONED
 
 
+def test_late_no_that_proves_nothing_leaves_the_doubt() -> None:
+    journey = a_journey()
+    run(journey, doubted(), DoubtEnded(1, 1, 122_000))
+    run(journey, refused(Treatment.TEMPORARY, at=123_000, uncertain=True))
+    assert journey.attempts[0].outcome is Outcome.RESENT
+
+
+def test_part_refused_after_the_validity_is_looked_at_again_at_once() -> None:
+    journey = a_journey()
+    journey.message.wake_at = next_wake(journey)  # as the sweep does, while the submit has no answer
+    run(journey, refused(Treatment.TEMPORARY, at=expires_at(journey.message) + 1))
+    assert journey.message.wake_at == expires_at(journey.message)
+
+
+def test_receipts_are_waited_for_from_the_last_part_on() -> None:
+    journey = a_journey(2)
+    run(journey, answered(at=9_000, part=1), answered(at=2_000, part=2))
+    assert next_wake(journey) == 9_000 + 72 * HOUR
+
+
 def refuse_again_and_again(journey: Journey, treatment: Treatment, times: int) -> None:
     for _ in range(times):
         attempt = claim(journey)

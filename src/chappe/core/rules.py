@@ -12,6 +12,10 @@ MAGIC_NUMBERS = frozenset(f"+3360000000{digit}" for digit in range(10))
 """The simulator's ten numbers; magic on the simulator's route only."""
 
 
+OPTED_OUT, BOUNCED_HERE, BOUNCED_ELSEWHERE = 12, 13, 14
+"""The contract's codes: unsubscribed, on the account's own bounce list, on that of another account."""
+
+
 class Listing(IntEnum):
     UNSUBSCRIBED = 0
     BOUNCED = 1
@@ -43,7 +47,11 @@ def barred(
     """
     magic = test and number in MAGIC_NUMBERS
     codes = [
-        12 if entry.listing is Listing.UNSUBSCRIBED else 13 if entry.account == account else 14
+        OPTED_OUT
+        if entry.listing is Listing.UNSUBSCRIBED
+        else BOUNCED_HERE
+        if entry.account == account
+        else BOUNCED_ELSEWHERE
         for entry in entries
         if not (magic and entry.by_message)
         and (entry.listing is Listing.BOUNCED or (entry.account == account and not exempt_from_optout))

@@ -93,8 +93,6 @@ CREATE TABLE fact (
     seq INTEGER NOT NULL,
     at INTEGER NOT NULL,
     kind TEXT NOT NULL,
-    part INTEGER,
-    attempt INTEGER,
     changed INTEGER NOT NULL,
     data TEXT NOT NULL,
     PRIMARY KEY (message, seq)
@@ -108,26 +106,30 @@ CREATE TABLE latest (
     PRIMARY KEY (number, account)
 ) STRICT, WITHOUT ROWID;
 
--- Parts waiting to leave, keyed by route, so that a failover rewrites nothing; class is the family.
+-- Parts waiting to leave, at most once each; found by route, so that a failover rewrites nothing; class is the family.
 CREATE TABLE queue (
+    message INTEGER NOT NULL,
+    part INTEGER NOT NULL,
     route TEXT NOT NULL,
     class INTEGER NOT NULL,
     due_at INTEGER NOT NULL,
-    message INTEGER NOT NULL,
-    part INTEGER NOT NULL,
-    PRIMARY KEY (route, class, due_at, message, part)
+    PRIMARY KEY (message, part)
 ) STRICT, WITHOUT ROWID;
 
--- Operators use ids again: the newest attempt within 7 days is meant.
+CREATE INDEX queue_due ON queue (route, class, due_at);
+
+-- Operators use ids again: the newest within 7 days is meant. In the order of arrival, so that the oldest go first.
 CREATE TABLE carrier (
+    id INTEGER PRIMARY KEY,
     connector TEXT NOT NULL,
     carrier_id TEXT NOT NULL,
     answered_at INTEGER NOT NULL,
     message INTEGER NOT NULL,
     part INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    PRIMARY KEY (connector, carrier_id, answered_at, message, part, attempt)
-) STRICT, WITHOUT ROWID;
+    attempt INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX carrier_id ON carrier (connector, carrier_id);
 
 -- Receipts that came before what they answer, or that answer nothing we know.
 CREATE TABLE parked (
@@ -156,8 +158,10 @@ CREATE TABLE idempotency (
     PRIMARY KEY (account, key)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX idempotency_age ON idempotency (created_at);
+
 -- Opt-outs (listing 0) and bounces (listing 1), test traffic apart; number first, for code 14 asks about all accounts.
-CREATE TABLE optout (
+CREATE TABLE entry (
     number TEXT NOT NULL,
     test INTEGER NOT NULL,
     listing INTEGER NOT NULL,
@@ -180,20 +184,20 @@ CREATE TABLE link (
 CREATE TABLE reply (
     id INTEGER PRIMARY KEY,
     account INTEGER,
-    connector TEXT NOT NULL,
     number TEXT NOT NULL,
     recipient TEXT NOT NULL,
     text TEXT NOT NULL,
     keyword TEXT NOT NULL,
     at INTEGER NOT NULL,
     message INTEGER,
-    complete INTEGER NOT NULL
+    complete INTEGER NOT NULL,
+    connector TEXT NOT NULL
 ) STRICT;
 
 CREATE INDEX reply_message ON reply (message) WHERE message IS NOT NULL;
 
--- Parts of replies that are not whole yet.
-CREATE TABLE inbound_part (
+-- Parts of long replies; those of a joined one stay a while, because the operator may send one again.
+CREATE TABLE reply_part (
     connector TEXT NOT NULL,
     number TEXT NOT NULL,
     recipient TEXT NOT NULL,
@@ -203,6 +207,7 @@ CREATE TABLE inbound_part (
     octets BLOB NOT NULL,
     data_coding INTEGER NOT NULL,
     at INTEGER NOT NULL,
+    joined_at INTEGER,
     PRIMARY KEY (connector, number, recipient, reference, total, sequence)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,335 @@
+"""The store on SQLite: one writer thread with group commit, point reads on the loop's own thread.
+
+`work` says what happens inside a transaction; this module opens the file, runs the steps, and reads. WAL with
+`synchronous=FULL`: what is answered is on disk. A command beside a running server may open the file too: it is a short
+second writer that waits for the lock and leaves checkpoints to the server.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from chappe.core.errors import StoreUnavailable
+from chappe.core.lifecycle import DOUBT_LASTS_MS, Journey
+from chappe.core.message import (
+    Accepted,
+    Account,
+    AccountId,
+    AttemptKey,
+    Event,
+    Inbound,
+    InDoubtPolicy,
+    Key,
+    Message,
+    MessageId,
+    NotAccepted,
+    Reply,
+    Report,
+    SendMessage,
+    Settings,
+    Submission,
+)
+from chappe.storage import statements, work
+from chappe.storage.migrate import migrate
+from chappe.storage.work import Row, Steps, Workspace
+from chappe.storage.writer import Handler, Writer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BUSY_MS = 5_000
+"""How long a write waits for another process's lock."""
+CHECKPOINT_PAGES = 4_000
+"""The writer checkpoints when the WAL has grown by this (16 MB): seldom enough to cost little, often enough to stay
+in the disk cache."""
+
+OUTAGES = (
+    apsw.FullError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.NoMemError,
+)
+"""What says that the store is away, not that a job is wrong."""
+
+
+async def open_sqlite(
+    path: str | Path,
+    *,
+    doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS,
+    beside: bool = False,
+) -> SqliteStore:
+    """Opens the file, made and migrated where needed; must be called on the loop that uses the store.
+
+    `beside`: a server may be running on the same file, which then keeps the checkpoints to itself. Raises
+    StoreUnavailable and NewerSchemaError.
+    """
+    sql = statements.load("sqlite")
+    writer = Writer(lambda: _connect_writer(str(path), sql, doubt_lasts_ms, beside=beside))
+    try:
+        await writer.connected()
+        reader = _connect(str(path), apsw.SQLITE_OPEN_READONLY)
+    except OUTAGES as error:
+        raise StoreUnavailable(f"cannot open {path}: {error}") from error
+    return SqliteStore(writer, reader, sql, doubt_lasts_ms)
+
+
+class SqliteStore:
+    """`core.ports.Store` on one file."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        reader: apsw.Connection,
+        sql: Mapping[str, str],
+        doubt_lasts_ms: Mapping[InDoubtPolicy, int | None],
+    ) -> None:
+        self.doubt_lasts_ms = doubt_lasts_ms
+        self._writer = writer
+        self._reader = reader
+        self._sql = sql
+
+    async def close(self) -> None:
+        await self._writer.close()
+        self._reader.close()
+
+    # --- Keys ---
+
+    async def open_account(self, name: str, now: int) -> Account:
+        account: Account = await self._writer.run("open_account", (name, now))
+        return account
+
+    async def find_account(self, name: str) -> Account | None:
+        row = self._read_one("find_account", (name,))
+        return None if row is None else _account_of(row)
+
+    async def save_settings(self, account: AccountId, settings: Settings) -> None:
+        await self._writer.run("save_settings", (account, msgspec.json.encode(settings).decode()))
+
+    async def create_key(self, account: AccountId, digest: bytes, hint: str, *, test: bool, now: int) -> Key:
+        key: Key = await self._writer.run("create_key", (account, digest, test, hint, now))
+        return key
+
+    async def list_keys(self) -> list[Key]:
+        return [_key_of(row) for row in self._read("list_keys", ())]
+
+    async def revoke_key(self, key: int, now: int) -> bool:
+        revoked: bool = await self._writer.run("revoke_key", (key, now))
+        return revoked
+
+    async def find_key(self, digest: bytes) -> Key | None:
+        row = self._read_one("find_key", (digest,))
+        return None if row is None else _key_of(row)
+
+    # --- Sending ---
+
+    async def accept(self, send: SendMessage) -> Accepted | NotAccepted:
+        accepted: Accepted | NotAccepted = await self._writer.run("accept", send)
+        return accepted
+
+    async def open_connector(self, connector: str, now: int) -> int:
+        epoch: int = await self._writer.run("open_connector", (connector, now))
+        return epoch
+
+    async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
+        submissions: list[Submission] = await self._writer.run("claim", (connector, epoch, route, limit, now))
+        return submissions
+
+    async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
+        await self._writer.run("release", keys)
+
+    async def settle(self, reports: Sequence[Report], now: int) -> list[Event]:
+        events: list[Event] = await self._writer.run("settle", (reports, now))
+        return events
+
+    async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
+        swept: tuple[int, list[Event]] = await self._writer.run("sweep", (now, limit))
+        return swept
+
+    async def next_due(self, route: str) -> int | None:
+        row = self._read_one("next_due", (route,))
+        return None if row is None else row[0]
+
+    async def count_pending(self) -> Mapping[str, int]:
+        names = {"queued": "count_queued", "pending": "count_pending", "in_doubt": "count_in_doubt"}
+        names["parked"] = "count_parked"
+        return {name: int(self._read(statement, ())[0][0]) for name, statement in names.items()}
+
+    # --- Engaging ---
+
+    async def receive(self, inbound: Sequence[Inbound], now: int) -> list[Reply]:
+        replies: list[Reply] = (await self._writer.run("receive", (inbound, now)))[0]
+        return replies
+
+    async def open_link(self, token: str, *, human: bool, now: int) -> str | None:
+        url: str | None = (await self._writer.run("open_link", (token, human, now)))[0]
+        return url
+
+    # --- Reading ---
+
+    async def find_message(self, account: AccountId, message: MessageId) -> Message | None:
+        row = self._read_one("find_message", (message, account))
+        return None if row is None else work.message_of(row)
+
+    async def find_latest(self, account: AccountId, number: str) -> Message | None:
+        row = self._read_one("find_latest_message", (number, account))
+        return None if row is None else work.message_of(row)
+
+    async def find_journey(self, account: AccountId, message: MessageId) -> Journey | None:
+        with self._reader:  # one snapshot for both reads
+            row = self._read_one("find_message", (message, account))
+            attempts = self._read("journey_attempts", (message,)) if row is not None else []
+        return None if row is None else Journey(work.message_of(row), [work.attempt_of(found) for found in attempts])
+
+    async def find_reply(self, account: AccountId, message: MessageId) -> Reply | None:
+        row = self._read_one("find_reply", (message, account))
+        return None if row is None else work.reply_of(row)
+
+    def _read(self, statement: str, values: Row) -> list[Row]:
+        """Runs on the loop's thread: a point read costs less than handing it over to another would."""
+        try:
+            return self._reader.execute(self._sql[statement], values).fetchall()
+        except OUTAGES as error:
+            raise StoreUnavailable("the store cannot be read now: try again") from error
+
+    def _read_one(self, statement: str, values: Row) -> Row | None:
+        rows = self._read(statement, values)
+        return rows[0] if rows else None
+
+
+# --- the writer's side -------------------------------------------------------------------------------
+
+
+class _Connection:
+    """The writer's connection: transactions, and the steps of `work` run one after the other."""
+
+    def __init__(
+        self, connection: apsw.Connection, sql: Mapping[str, str], doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]
+    ) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._sql = sql
+        self._doubt_lasts_ms = doubt_lasts_ms
+
+    def begin(self) -> None:
+        self._cursor.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._cursor.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        if not self._connection.get_autocommit():  # a full disk may have rolled back already
+            self._cursor.execute("ROLLBACK")
+
+    def is_outage(self, error: BaseException) -> bool:
+        return isinstance(error, OUTAGES)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def run(self, steps: Steps[T]) -> T:
+        """Runs the steps to their end and returns their result."""
+        cursor, sql = self._cursor, self._sql
+        try:
+            step = next(steps)
+            while True:
+                statement = sql[step.statement]
+                found: list[Row] = []
+                if step.asks:
+                    for values in step.rows:
+                        found += cursor.execute(statement, values).fetchall()
+                else:
+                    cursor.executemany(statement, step.rows)
+                step = steps.send(found)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """A handler per kind of job; see `ports` for what each does."""
+        return {
+            "accept": self._accept,
+            "settle": self._settle,
+            "claim": self._each(lambda space, payload: work.claim(space, *payload)),
+            "release": self._each(lambda space, keys: work.release(space, keys)),
+            "sweep": self._each(lambda space, payload: work.sweep(space, *payload)),
+            "receive": self._each(lambda space, payload: work.receive(space, *payload)),
+            "open_link": self._each(lambda space, payload: work.open_link(space, *payload)),
+            "open_connector": self._each(lambda space, payload: work.open_connector(space, *payload)),
+            "open_account": self._each(lambda _, payload: _open_account(*payload)),
+            "save_settings": self._each(lambda _, payload: work.tell("save_settings", [payload])),
+            "create_key": self._each(lambda _, payload: _create_key(payload)),
+            "revoke_key": self._each(lambda _, payload: _revoke_key(payload)),
+        }
+
+    def _accept(self, sends: list[SendMessage]) -> Sequence[Accepted | NotAccepted]:
+        return self.run(work.accept(sends))
+
+    def _settle(self, jobs: list[tuple[Sequence[Report], int]]) -> Sequence[list[Event]]:
+        now = max(now for _, now in jobs)
+        return self.run(work.settle(Workspace(self._doubt_lasts_ms), [reports for reports, _ in jobs], now))
+
+    def _each(self, make: Callable[[Workspace, Any], Steps[Any]]) -> Handler:
+        """A handler that does one job after the other, each with a fresh view of the rows."""
+        return lambda payloads: [self.run(make(Workspace(self._doubt_lasts_ms), payload)) for payload in payloads]
+
+
+def _open_account(name: str, now: int) -> Steps[Account]:
+    yield from work.tell("insert_account", [(name, now)])
+    [row] = yield from work.ask("find_account", [(name,)])
+    return _account_of(row)
+
+
+def _create_key(payload: tuple[AccountId, bytes, bool, str, int]) -> Steps[Key]:
+    account, _, test, hint, now = payload
+    [(id_,)] = yield from work.ask("insert_key", [payload])
+    [row] = yield from work.ask("find_account_by_id", [(account,)])
+    return Key(id_, _account_of(row), test, hint, now, None)
+
+
+def _revoke_key(payload: tuple[int, int]) -> Steps[bool]:
+    return bool((yield from work.ask("revoke_key", [payload])))
+
+
+def _account_of(row: Row) -> Account:
+    id_, name, blocked, settings = row
+    return Account(AccountId(id_), name, bool(blocked), work.settings_of(settings))
+
+
+def _key_of(row: Row) -> Key:
+    id_, test, hint, created_at, revoked_at, *account = row
+    return Key(id_, _account_of(tuple(account)), bool(test), hint, created_at, revoked_at)
+
+
+# --- opening -----------------------------------------------------------------------------------------
+
+
+def _connect_writer(
+    path: str, sql: Mapping[str, str], doubt_lasts_ms: Mapping[InDoubtPolicy, int | None], *, beside: bool
+) -> tuple[_Connection, Mapping[str, Handler]]:
+    connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+    connection.pragma("foreign_keys", 1)
+    connection.wal_autocheckpoint(0 if beside else CHECKPOINT_PAGES)
+    migrate(connection)
+    opened = _Connection(connection, sql, doubt_lasts_ms)
+    return opened, opened.handlers()
+
+
+def _connect(path: str, flags: int) -> apsw.Connection:
+    connection = apsw.Connection(path, flags=flags)
+    connection.set_busy_timeout(BUSY_MS)
+    connection.pragma("cache_size", -65_536)
+    connection.pragma("temp_store", "memory")
+    return connection

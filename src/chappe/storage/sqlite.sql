@@ -1,0 +1,379 @@
+-- The statements of `work`, for SQLite. Parameters are numbered in the order of their first use.
+
+-- The lives of messages -------------------------------------------------------------------------------
+
+-- name: journey_messages
+SELECT *
+FROM message
+WHERE id = $1;
+
+-- name: journey_attempts
+SELECT *
+FROM attempt
+WHERE message = $1
+ORDER BY part, number;
+
+-- Everything that a fact may change, but for wake_at: setting it would rewrite its index.
+-- name: update_message
+UPDATE message
+SET delivery = $2, sent_at = $3, delivered_at = $4, bounced_at = $5, error_at = $6, opened_at = $7, reply_at = $8,
+    unsubscribed_at = $9, cause = $10, in_doubt = $11, resent = $12, facts = $13
+WHERE id = $1;
+
+-- name: update_wake
+UPDATE message
+SET wake_at = $2
+WHERE id = $1;
+
+-- name: update_attempt
+UPDATE attempt
+SET outcome = $4, treatment = $5, status = $6, carrier_id = $7, answered_at = $8, verdict = $9, verdict_at = $10
+WHERE message = $1 AND part = $2 AND number = $3;
+
+-- name: insert_fact
+INSERT INTO fact (message, seq, at, kind, changed, data)
+VALUES ($1, $2, $3, $4, $5, $6);
+
+-- Accepting -------------------------------------------------------------------------------------------
+
+-- name: take_ids
+UPDATE sequence
+SET next = next + $1
+WHERE name = 'message'
+RETURNING next - $1;
+
+-- name: find_answer
+SELECT account, key, digest, message, parts, created_at
+FROM idempotency
+WHERE account = $1 AND key = $2;
+
+-- name: upsert_answer
+INSERT INTO idempotency (account, key, digest, message, parts, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (account, key) DO UPDATE
+SET digest = excluded.digest, message = excluded.message, parts = excluded.parts, created_at = excluded.created_at;
+
+-- name: list_entries
+SELECT number, test, account, listing, by_message
+FROM entry
+WHERE number = $1 AND test = $2;
+
+-- name: insert_entry
+INSERT INTO entry (number, test, listing, account, by_message, message, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING;
+
+-- name: find_latest
+SELECT number, account, message
+FROM latest
+WHERE number = $1 AND account = $2;
+
+-- name: upsert_latest
+INSERT INTO latest (number, account, message)
+VALUES ($1, $2, $3)
+ON CONFLICT (number, account) DO UPDATE SET message = excluded.message;
+
+-- name: insert_message
+INSERT INTO message (id, account, number, family, category, campaign, sender, text, parts, test, policy, route,
+    accepted_at, due_at, validity_ms, previous, wake_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
+
+-- name: insert_link
+INSERT INTO link (token, message, url)
+VALUES ($1, $2, $3);
+
+-- The queue -------------------------------------------------------------------------------------------
+
+-- name: queue_part
+INSERT INTO queue (message, part, route, class, due_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (message, part) DO UPDATE SET due_at = excluded.due_at;
+
+-- name: unqueue_part
+DELETE FROM queue
+WHERE message = $1 AND part = $2;
+
+-- name: unqueue_message
+DELETE FROM queue
+WHERE message = $1;
+
+-- Takes the parts that are due off the queue, the longest waiting first.
+-- name: take_due
+DELETE FROM queue
+WHERE (message, part) IN (
+    SELECT message, part
+    FROM queue
+    WHERE route = $1 AND class = $2 AND due_at <= $3
+    ORDER BY due_at, message, part
+    LIMIT $4
+)
+RETURNING message, part;
+
+-- name: find_epoch
+SELECT epoch
+FROM connector
+WHERE name = $1;
+
+-- name: next_epoch
+INSERT INTO connector (name, epoch)
+VALUES ($1, 1)
+ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1
+RETURNING epoch;
+
+-- name: pending_attempts
+SELECT message, part, number
+FROM attempt
+WHERE connector = $1 AND outcome = 0
+ORDER BY message, part, number;
+
+-- name: insert_attempt
+INSERT INTO attempt (message, part, number, connector, epoch, claimed_at, reference, flagged)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: delete_attempt
+DELETE FROM attempt
+WHERE message = $1 AND part = $2 AND number = $3;
+
+-- name: account_settings
+SELECT id, settings
+FROM account
+WHERE id = $1;
+
+-- Receipts --------------------------------------------------------------------------------------------
+
+-- name: insert_carrier
+INSERT INTO carrier (connector, carrier_id, answered_at, message, part, attempt)
+VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: find_carrier
+SELECT connector, carrier_id, message, part, attempt
+FROM carrier
+WHERE connector = $1 AND carrier_id = $2 AND answered_at > $3
+ORDER BY id DESC
+LIMIT 1;
+
+-- name: find_carrier_of_number
+SELECT c.connector, c.carrier_id, m.number, c.message, c.part, c.attempt
+FROM carrier c
+JOIN message m ON m.id = c.message
+WHERE c.connector = $1 AND c.carrier_id = $2 AND m.number = $3 AND c.answered_at > $4
+ORDER BY c.id DESC
+LIMIT 1;
+
+-- name: find_doubts
+SELECT a.connector, a.reference, m.number, a.message, a.part, a.number
+FROM attempt a
+JOIN message m ON m.id = a.message
+WHERE a.connector = $1 AND a.reference = $2 AND a.outcome = 2 AND a.verdict IS NULL AND m.number = $3;
+
+-- name: insert_parked
+INSERT INTO parked (connector, carrier_id, at, verdict, detail, reference, number, raw)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: any_parked
+SELECT 1
+FROM parked
+LIMIT 1;
+
+-- name: find_parked
+SELECT id, connector, carrier_id, at, verdict, detail, reference, number, raw
+FROM parked
+WHERE connector = $1 AND carrier_id = $2 AND at > $3;
+
+-- name: find_parked_by_reference
+SELECT id, connector, carrier_id, at, verdict, detail, reference, number, raw
+FROM parked
+WHERE connector = $1 AND reference = $2 AND number = $3 AND at > $4;
+
+-- name: delete_parked
+DELETE FROM parked
+WHERE id = $1;
+
+-- What the passing of time does -----------------------------------------------------------------------
+
+-- name: overdue_messages
+SELECT id
+FROM message
+WHERE wake_at <= $1
+ORDER BY wake_at
+LIMIT $2;
+
+-- name: overdue_replies
+SELECT connector, number, recipient, reference, total
+FROM reply_part
+WHERE joined_at IS NULL
+GROUP BY connector, number, recipient, reference, total
+HAVING min(at) <= $1
+LIMIT $2;
+
+-- name: drop_carriers
+DELETE FROM carrier
+WHERE id IN (SELECT id FROM carrier ORDER BY id LIMIT $2) AND answered_at <= $1;
+
+-- name: drop_parked
+DELETE FROM parked
+WHERE id IN (SELECT id FROM parked ORDER BY id LIMIT $2) AND at <= $1;
+
+-- name: drop_answers
+DELETE FROM idempotency
+WHERE (account, key) IN (SELECT account, key FROM idempotency WHERE created_at <= $1 ORDER BY created_at LIMIT $2);
+
+-- name: drop_reply_parts
+DELETE FROM reply_part
+WHERE (connector, number, recipient, reference, total, sequence) IN (
+    SELECT connector, number, recipient, reference, total, sequence
+    FROM reply_part
+    WHERE joined_at <= $1
+    LIMIT $2
+);
+
+-- What recipients do ----------------------------------------------------------------------------------
+
+-- name: insert_reply_part
+INSERT INTO reply_part (connector, number, recipient, reference, total, sequence, octets, data_coding, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT DO NOTHING;
+
+-- name: count_reply_parts
+SELECT count(*), count(joined_at)
+FROM reply_part
+WHERE connector = $1 AND number = $2 AND recipient = $3 AND reference = $4 AND total = $5;
+
+-- name: reply_parts
+SELECT sequence, octets, data_coding, at
+FROM reply_part
+WHERE connector = $1 AND number = $2 AND recipient = $3 AND reference = $4 AND total = $5
+ORDER BY sequence;
+
+-- name: mark_reply_parts
+UPDATE reply_part
+SET joined_at = $6
+WHERE connector = $1 AND number = $2 AND recipient = $3 AND reference = $4 AND total = $5;
+
+-- The newest message handed over to that person through that connector: first of those whose sender is the address
+-- that was answered, then of all. Looks back over each account's last 20 messages to the number.
+-- name: find_answered
+WITH RECURSIVE chain (id, previous, steps) AS (
+    SELECT m.id, m.previous, 1
+    FROM latest l
+    JOIN message m ON m.id = l.message
+    WHERE l.number = $1
+    UNION ALL
+    SELECT m.id, m.previous, c.steps + 1
+    FROM chain c
+    JOIN message m ON m.id = c.previous
+    WHERE c.steps < 20
+)
+SELECT m.id, m.account
+FROM chain c
+JOIN message m ON m.id = c.id
+WHERE EXISTS (
+    SELECT 1
+    FROM attempt a
+    WHERE a.message = m.id AND a.connector = $2 AND (a.outcome IN (0, 1, 2, 4) OR a.verdict IS NOT NULL)
+)
+ORDER BY coalesce(m.sender = $3, 0) DESC, m.id DESC
+LIMIT 1;
+
+-- name: insert_reply
+INSERT INTO reply (account, number, recipient, text, keyword, at, message, complete, connector)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+RETURNING id;
+
+-- name: click_link
+UPDATE link
+SET clicks = clicks + $2, robot_clicks = robot_clicks + $3, first_click_at = coalesce(first_click_at, $4)
+WHERE token = $1
+RETURNING message, url, clicks;
+
+-- Accounts and keys -----------------------------------------------------------------------------------
+
+-- name: insert_account
+INSERT INTO account (name, created_at)
+VALUES ($1, $2)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: find_account
+SELECT id, name, blocked, settings
+FROM account
+WHERE name = $1;
+
+-- name: save_settings
+UPDATE account
+SET settings = $2
+WHERE id = $1;
+
+-- name: insert_key
+INSERT INTO api_key (account, digest, test, hint, created_at)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING id;
+
+-- name: revoke_key
+UPDATE api_key
+SET revoked_at = $2
+WHERE id = $1 AND revoked_at IS NULL
+RETURNING id;
+
+-- name: list_keys
+SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings
+FROM api_key k
+JOIN account a ON a.id = k.account
+ORDER BY k.id;
+
+-- name: find_key
+SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings
+FROM api_key k
+JOIN account a ON a.id = k.account
+WHERE k.digest = $1 AND k.revoked_at IS NULL;
+
+-- name: find_account_by_id
+SELECT id, name, blocked, settings
+FROM account
+WHERE id = $1;
+
+-- Reading: at most two rows deep, each naming its account ---------------------------------------------
+
+-- name: find_message
+SELECT *
+FROM message
+WHERE id = $1 AND account = $2;
+
+-- name: find_latest_message
+SELECT m.*
+FROM latest l
+JOIN message m ON m.id = l.message
+WHERE l.number = $1 AND l.account = $2;
+
+-- The first reply to a message that is not STOP.
+-- name: find_reply
+SELECT id, account, number, recipient, text, keyword, at, message, complete
+FROM reply
+WHERE message = $1 AND account = $2 AND keyword <> 'STOP'
+ORDER BY id
+LIMIT 1;
+
+-- name: next_due
+SELECT min(due_at)
+FROM (
+    SELECT min(due_at) AS due_at FROM queue WHERE route = $1 AND class = 0
+    UNION ALL
+    SELECT min(due_at) FROM queue WHERE route = $1 AND class = 1
+);
+
+-- name: count_queued
+SELECT count(*)
+FROM queue;
+
+-- name: count_pending
+SELECT count(*)
+FROM attempt
+WHERE outcome = 0;
+
+-- name: count_in_doubt
+SELECT count(*)
+FROM attempt
+WHERE outcome = 2;
+
+-- name: count_parked
+SELECT count(*)
+FROM parked;

@@ -1,0 +1,839 @@
+"""What the store does inside a write transaction, for every engine: batch first, and without I/O.
+
+Each function is a generator: it yields the steps it needs (a named statement with the rows it is for), is sent the rows
+that come back, and returns its results. An engine runs the steps its own way — a loop of point reads, or one statement
+over arrays — in one transaction, so that reading, folding and saving cannot be torn apart, and the rules are written
+once. Nothing here commits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+
+from chappe.core import lifecycle, replies, rules
+from chappe.core.lifecycle import Effect, Journey, ListBounce, Requeue, Unqueue
+from chappe.core.message import (
+    Accepted,
+    AccountId,
+    Answered,
+    Attempt,
+    AttemptKey,
+    AttemptReport,
+    Barred,
+    Clicked,
+    Delivery,
+    DoubtBegan,
+    DoubtEnded,
+    Event,
+    Fact,
+    Family,
+    Inbound,
+    InDoubtPolicy,
+    Message,
+    MessageId,
+    NotAccepted,
+    Outcome,
+    PartState,
+    ReceiptRead,
+    ReceiptReport,
+    Refused,
+    Replied,
+    Reply,
+    Report,
+    SendMessage,
+    Settings,
+    Stopped,
+    Submission,
+    TimedOut,
+    Treatment,
+    Verdict,
+)
+from chappe.core.receipts import id_forms
+
+log = logging.getLogger(__name__)
+
+Row: TypeAlias = tuple[Any, ...]
+T = TypeVar("T")
+
+
+@dataclass(slots=True, frozen=True)
+class Step:
+    """A named statement, once for each of `rows`; `asks` when it gives rows back, all of them in one list."""
+
+    statement: str
+    rows: Sequence[Row]
+    asks: bool
+
+
+Steps: TypeAlias = Generator[Step, list[Row], T]
+
+WEEK_MS = 7 * 24 * 3_600_000
+"""How long carrier ids, early receipts and idempotency answers are kept."""
+REPLY_PARTS_WAIT_MS = 600_000
+"""After this an incomplete reply is delivered with what there is of it."""
+DROPPED_AT_ONCE = 1_000
+"""Old rows that one sweep removes from each table at most: its transaction stays short."""
+IDEMPOTENCY_CONFLICT = 1006
+
+
+def ask(statement: str, rows: Sequence[Row]) -> Steps[list[Row]]:
+    """The rows that the statement gives for each of `rows`; no step when there is nothing to ask about."""
+    return (yield Step(statement, rows, asks=True)) if rows else []
+
+
+def tell(statement: str, rows: Sequence[Row]) -> Steps[None]:
+    if rows:
+        yield Step(statement, rows, asks=False)
+
+
+# --- records and rows --------------------------------------------------------------------------------
+
+_FAMILIES, _POLICIES, _DELIVERIES = tuple(Family), tuple(InDoubtPolicy), tuple(Delivery)
+_OUTCOMES, _TREATMENTS, _VERDICTS = tuple(Outcome), tuple(Treatment), tuple(Verdict)
+
+
+def message_of(row: Row) -> Message:
+    """A row of `message`, its columns in the order of the record's fields."""
+    message = Message(*row)
+    message.family = _FAMILIES[row[3]]
+    message.test = bool(row[9])
+    message.policy = _POLICIES[row[10]]
+    message.delivery = _DELIVERIES[row[16]]
+    return message
+
+
+def attempt_of(row: Row) -> Attempt:
+    """A row of `attempt`, likewise."""
+    attempt = Attempt(*row)
+    attempt.flagged = bool(row[7])
+    attempt.outcome = _OUTCOMES[row[8]]
+    attempt.treatment = None if row[9] is None else _TREATMENTS[row[9]]
+    attempt.verdict = None if row[13] is None else _VERDICTS[row[13]]
+    return attempt
+
+
+def reply_of(row: Row) -> Reply:
+    """A row of `reply`, likewise."""
+    reply = Reply(*row)
+    reply.complete = bool(row[8])
+    return reply
+
+
+def settings_of(text: str) -> Settings:
+    return msgspec.json.decode(text, type=Settings)
+
+
+_ABOUT_ATTEMPTS = (Answered, Refused, DoubtBegan, DoubtEnded, ReceiptRead)
+
+
+# --- the journeys of one transaction -----------------------------------------------------------------
+
+
+class Workspace:
+    """The journeys that a transaction has read, and what has changed in them since.
+
+    However many facts a batch brings about one message, it is read once, folded in memory and written once.
+    """
+
+    def __init__(self, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]) -> None:
+        self.doubt_lasts_ms = doubt_lasts_ms
+        self._journeys: dict[MessageId, Journey] = {}
+        self._wakes: dict[MessageId, int | None] = {}
+        self._messages: dict[MessageId, Message] = {}
+        self._attempts: dict[AttemptKey, Attempt] = {}
+        self._facts: list[Row] = []
+        self._queue: dict[tuple[MessageId, int], Row | None] = {}
+        self._unqueue_all: set[MessageId] = set()
+        self._listed: list[Row] = []
+
+    def load(self, ids: Iterable[MessageId]) -> Steps[None]:
+        """Reads the journeys that are not here yet; an id without a message stays absent."""
+        wanted = [(id_,) for id_ in sorted(set(ids) - self._journeys.keys())]
+        for row in (yield from ask("journey_messages", wanted)):
+            message = message_of(row)
+            self._journeys[message.id] = Journey(message, [])
+            self._wakes[message.id] = message.wake_at
+        for row in (yield from ask("journey_attempts", wanted)):
+            self._journeys[row[0]].attempts.append(attempt_of(row))
+
+    def find(self, id_: MessageId) -> Journey | None:
+        return self._journeys.get(id_)
+
+    def attempt(self, key: AttemptKey) -> Attempt | None:
+        journey = self._journeys.get(key[0])
+        found = journey.attempts if journey else ()
+        return next((attempt for attempt in found if (attempt.part, attempt.number) == key[1:]), None)
+
+    def advance(self, id_: MessageId, fact: Fact) -> list[Event]:
+        """Applies a fact to a journey that is here, logs it, and notes what follows from it."""
+        journey = self._journeys[id_]
+        message = journey.message
+        seq, before = message.facts, _condition(journey)
+        effects = lifecycle.advance(journey, fact, self.doubt_lasts_ms)
+        self._messages[id_] = message
+        changed = bool(effects) or before != _condition(journey)
+        self._facts.append((id_, seq, fact.at, type(fact).__name__, changed, msgspec.json.encode(fact).decode()))
+        if isinstance(fact, _ABOUT_ATTEMPTS):
+            key = (id_, fact.part, fact.attempt)
+            attempt = self.attempt(key)
+            assert attempt is not None  # noqa: S101 - advance has just found it
+            self._attempts[key] = attempt
+        return [event for effect in effects if (event := self._note(message, effect, fact.at)) is not None]
+
+    def take(self, journey: Journey, attempt: Attempt) -> Row:
+        """Adds a new attempt to its journey; returns its row, to be inserted by the caller."""
+        at = sum((a.part, a.number) < (attempt.part, attempt.number) for a in journey.attempts)
+        journey.attempts.insert(at, attempt)
+        if attempt.flagged:
+            journey.message.resent += 1
+            self._messages[journey.message.id] = journey.message
+        return (
+            attempt.message,
+            attempt.part,
+            attempt.number,
+            attempt.connector,
+            attempt.epoch,
+            attempt.claimed_at,
+            attempt.reference,
+            attempt.flagged,
+        )
+
+    def give_back(self, journey: Journey, attempt: Attempt) -> None:
+        """Undoes `take`; the part goes back to where it was on the queue, if it still belongs there."""
+        journey.attempts.remove(attempt)
+        message = journey.message
+        if attempt.flagged:
+            message.resent -= 1
+            self._messages[message.id] = message
+        if is_queued(journey, attempt.part):
+            self.requeue(message, attempt.part, message.due_at)
+
+    def requeue(self, message: Message, part: int, due_at: int) -> None:
+        self._queue[message.id, part] = (message.id, part, message.route, int(message.family), due_at)
+
+    def wake(self, message: Message) -> None:
+        """Says that `wake_at` was moved by the caller."""
+        self._messages[message.id] = message
+
+    def save(self) -> Steps[None]:
+        """Writes what has changed since the last save."""
+        messages = self._messages.values()
+        yield from tell("update_message", [_update_of(message) for message in messages])
+        moved = [message for message in messages if message.wake_at != self._wakes[message.id]]
+        yield from tell("update_wake", [(message.id, message.wake_at) for message in moved])
+        self._wakes.update((message.id, message.wake_at) for message in moved)
+        yield from tell("update_attempt", [_attempt_update_of(attempt) for attempt in self._attempts.values()])
+        yield from tell("insert_fact", self._facts)
+        yield from tell("unqueue_message", [(id_,) for id_ in sorted(self._unqueue_all)])
+        yield from tell("unqueue_part", sorted(key for key, row in self._queue.items() if row is None))
+        yield from tell("queue_part", [row for row in self._queue.values() if row is not None])
+        yield from tell("insert_entry", self._listed)
+        for kept in (self._messages, self._attempts, self._facts, self._queue, self._unqueue_all, self._listed):
+            kept.clear()
+
+    def list_number(self, message: Message, listing: rules.Listing, at: int) -> None:
+        """Puts the message's number on the account's list."""
+        self._listed.append((message.number, message.test, int(listing), message.account, True, message.id, at))
+
+    def _note(self, message: Message, effect: Effect, at: int) -> Event | None:
+        match effect:
+            case Event():
+                return effect
+            case Requeue(part, due_at):
+                self.requeue(message, part, due_at)
+            case Unqueue(None):
+                self._unqueue_all.add(message.id)
+                self._queue = {key: row for key, row in self._queue.items() if key[0] != message.id}
+            case Unqueue(int(part)):
+                self._queue[message.id, part] = None
+            case ListBounce():
+                self.list_number(message, rules.Listing.BOUNCED, at)
+        return None
+
+
+def is_queued(journey: Journey, part: int) -> bool:
+    """Whether this part is to be sent: not tried yet or to be tried again, and nothing has decided the message."""
+    attempts = [attempt for attempt in journey.attempts if attempt.part == part]
+    undecided = journey.message.delivery in lifecycle.UNDECIDED
+    return undecided and lifecycle.fold_part(attempts) is PartState.QUEUED
+
+
+def _condition(journey: Journey) -> tuple[object, ...]:
+    """What a fact can change without any effect: compared before and after, for the log."""
+    message = journey.message
+    return (message.delivery, message.in_doubt, [(a.outcome, a.verdict) for a in journey.attempts])
+
+
+def _update_of(message: Message) -> Row:
+    return (
+        message.id,
+        int(message.delivery),
+        message.sent_at,
+        message.delivered_at,
+        message.bounced_at,
+        message.error_at,
+        message.opened_at,
+        message.reply_at,
+        message.unsubscribed_at,
+        message.cause,
+        message.in_doubt,
+        message.resent,
+        message.facts,
+    )
+
+
+def _attempt_update_of(attempt: Attempt) -> Row:
+    return (
+        attempt.message,
+        attempt.part,
+        attempt.number,
+        int(attempt.outcome),
+        None if attempt.treatment is None else int(attempt.treatment),
+        attempt.status,
+        attempt.carrier_id,
+        attempt.answered_at,
+        None if attempt.verdict is None else int(attempt.verdict),
+        attempt.verdict_at,
+    )
+
+
+# --- accept ------------------------------------------------------------------------------------------
+
+
+def accept(sends: Sequence[SendMessage]) -> Steps[list[Accepted | NotAccepted]]:
+    """See `ports.Sending.accept`."""
+    earlier = yield from _earlier_answers(sends)
+    entries = yield from _list_entries({(send.number, send.test) for send in sends})
+    results: list[Accepted | NotAccepted | None] = [None] * len(sends)
+    stored: list[tuple[int, SendMessage]] = []
+    first_of: dict[tuple[AccountId, str], int] = {}
+    for index, send in enumerate(sends):
+        known = send.idempotency
+        key = (send.account, known.key) if known else None
+        if key in first_of:  # the same key twice in one batch: the second gets the first one's answer
+            continue
+        answer = earlier.get(key) if key else None
+        if answer is not None and answer[2] > send.accepted_at - WEEK_MS:
+            results[index] = _repeat(send, *answer[:2])
+            continue
+        code = rules.barred(
+            entries[send.number, send.test],
+            send.account,
+            send.number,
+            test=send.test,
+            exempt_from_optout=send.exempt_from_optout,
+        )
+        if code is not None:
+            results[index] = NotAccepted(code)
+            continue
+        if key:
+            first_of[key] = index
+        stored.append((index, send))
+    ids = yield from _insert_messages([send for _, send in stored])
+    for (index, send), id_ in zip(stored, ids, strict=True):
+        results[index] = Accepted(id_, send.parts)
+    for index, send in enumerate(sends):
+        if results[index] is None and send.idempotency:
+            first = first_of[send.account, send.idempotency.key]
+            accepted = results[first]
+            digest = sends[first].idempotency
+            if isinstance(accepted, Accepted) and digest:
+                results[index] = _repeat(send, digest.digest, accepted)
+    return [result for result in results if result is not None]
+
+
+_Answer: TypeAlias = tuple[bytes, Accepted, int]
+"""A stored answer: the digest of the body it was for, what was answered, when."""
+
+
+def _earlier_answers(sends: Sequence[SendMessage]) -> Steps[dict[tuple[AccountId, str] | None, _Answer]]:
+    keys = sorted({(send.account, send.idempotency.key) for send in sends if send.idempotency})
+    rows = yield from ask("find_answer", keys)
+    return {(account, key): (digest, Accepted(id_, parts), at) for account, key, digest, id_, parts, at in rows}
+
+
+def _repeat(send: SendMessage, digest: bytes, accepted: Accepted) -> Accepted | NotAccepted:
+    same = send.idempotency is not None and send.idempotency.digest == digest
+    return Accepted(accepted.id, accepted.parts, repeated=True) if same else NotAccepted(IDEMPOTENCY_CONFLICT)
+
+
+def _list_entries(keys: Collection[tuple[str, bool]]) -> Steps[defaultdict[tuple[str, bool], list[rules.ListEntry]]]:
+    entries: defaultdict[tuple[str, bool], list[rules.ListEntry]] = defaultdict(list)
+    for number, test, account, listing, by_message in (yield from ask("list_entries", sorted(keys))):
+        entry = rules.ListEntry(account, rules.Listing(listing), bool(by_message))
+        entries[number, bool(test)].append(entry)
+    return entries
+
+
+def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
+    if not sends:
+        return []
+    [(first,)] = yield from ask("take_ids", [(len(sends),)])
+    numbers = sorted({(send.number, send.account) for send in sends})
+    latest = {(number, account): id_ for number, account, id_ in (yield from ask("find_latest", numbers))}
+    messages, queue, links, answers = [], [], [], []
+    for id_, send in enumerate(sends, first):
+        messages.append(
+            (
+                id_,
+                send.account,
+                send.number,
+                int(send.family),
+                send.category,
+                send.campaign,
+                send.sender,
+                send.text,
+                send.parts,
+                send.test,
+                int(send.policy),
+                send.route,
+                send.accepted_at,
+                send.due_at,
+                send.validity_ms,
+                latest.get((send.number, send.account)),
+                send.due_at + send.validity_ms,
+            )
+        )
+        latest[send.number, send.account] = id_
+        queue += [(id_, part, send.route, int(send.family), send.due_at) for part in range(1, send.parts + 1)]
+        links += [(link.token, id_, link.url) for link in send.links]
+        if send.idempotency:
+            known = send.idempotency
+            answers.append((send.account, known.key, known.digest, id_, send.parts, send.accepted_at))
+    yield from tell("insert_message", messages)
+    yield from tell("queue_part", queue)
+    yield from tell("upsert_latest", [(*key, id_) for key, id_ in latest.items()])
+    yield from tell("insert_link", links)
+    yield from tell("upsert_answer", answers)
+    return [MessageId(id_) for id_ in range(first, first + len(sends))]
+
+
+# --- claim and release -------------------------------------------------------------------------------
+
+
+def open_connector(work: Workspace, connector: str, now: int) -> Steps[int]:
+    """See `ports.Sending.open_connector`."""
+    [(epoch,)] = yield from ask("next_epoch", [(connector,)])
+    left = yield from ask("pending_attempts", [(connector,)])
+    doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restart")) for id_, part, number in left]
+    yield from settle(work, [doubts], now)
+    return int(epoch)
+
+
+def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:
+    """See `ports.Sending.claim`."""
+    if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
+        return []
+    taken: list[Row] = []
+    for family in Family:  # in their order of precedence
+        if len(taken) < limit:
+            taken += yield from ask("take_due", [(route, int(family), now, limit - len(taken))])
+    yield from work.load(id_ for id_, _ in taken)
+    journeys = [(journey, part) for id_, part in taken if (journey := work.find(id_)) is not None]
+    barred = yield from _opted_out([journey.message for journey, _ in journeys])
+    submissions, rows = [], []
+    for journey, part in journeys:
+        message = journey.message
+        if not is_queued(journey, part):
+            continue
+        if message.id in barred:
+            work.advance(message.id, Barred(now, "unsubscribed"))
+        elif now >= lifecycle.expires_at(message):
+            work.advance(message.id, TimedOut(now, "expired"))
+        else:
+            attempt = _next_attempt(journey, part, connector, epoch, now)
+            rows.append(work.take(journey, attempt))
+            submissions.append(
+                Submission(
+                    attempt,
+                    message.number,
+                    message.sender,
+                    message.text,
+                    message.parts,
+                    lifecycle.expires_at(message),
+                )
+            )
+    yield from tell("insert_attempt", rows)
+    yield from work.save()
+    return submissions
+
+
+def release(work: Workspace, keys: Sequence[AttemptKey]) -> Steps[None]:
+    """See `ports.Sending.release`."""
+    yield from work.load(key[0] for key in keys)
+    gone = []
+    for key in keys:
+        journey, attempt = work.find(key[0]), work.attempt(key)
+        if journey is not None and attempt is not None and attempt.outcome is Outcome.PENDING:
+            work.give_back(journey, attempt)
+            gone.append(key)
+    yield from tell("delete_attempt", gone)
+    yield from work.save()
+
+
+def _next_attempt(journey: Journey, part: int, connector: str, epoch: int, now: int) -> Attempt:
+    before = [attempt for attempt in journey.attempts if attempt.part == part]
+    message, number = journey.message.id, len(before) + 1
+    return Attempt(
+        message,
+        part,
+        number,
+        connector,
+        epoch,
+        now,
+        # Spread over the 16 bits of user_message_reference; the same again for the same attempt.
+        reference=(message * 31 + part * 7 + number) & 0xFFFF,
+        flagged=any(attempt.outcome is Outcome.RESENT for attempt in before),
+    )
+
+
+def _opted_out(messages: Sequence[Message]) -> Steps[set[MessageId]]:
+    """Those whose recipient has written STOP to the account since they were accepted."""
+    entries = yield from _list_entries({(message.number, message.test) for message in messages})
+    listed = [message for message in messages if entries[message.number, message.test]]
+    accounts = sorted({(message.account,) for message in listed if message.family is Family.NOTIFICATION})
+    settings = {id_: settings_of(text) for id_, text in (yield from ask("account_settings", accounts))}
+    return {
+        message.id
+        for message in listed
+        if rules.barred(
+            entries[message.number, message.test],
+            message.account,
+            message.number,
+            test=message.test,
+            exempt_from_optout=message.account in settings
+            and message.family is Family.NOTIFICATION
+            and settings[message.account].notify_opted_out,
+        )
+        == rules.OPTED_OUT
+    }
+
+
+# --- settle ------------------------------------------------------------------------------------------
+
+
+def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps[list[list[Event]]]:
+    """See `ports.Sending.settle`; returns each job's events.
+
+    Answers and doubts come first, so that a receipt of the same batch finds the id that it is about.
+    """
+    events: list[list[Event]] = [[] for _ in jobs]
+    answers = [
+        (job, report) for job, reports in enumerate(jobs) for report in reports if isinstance(report, AttemptReport)
+    ]
+    receipts = [
+        (job, report) for job, reports in enumerate(jobs) for report in reports if isinstance(report, ReceiptReport)
+    ]
+    yield from work.load(report.message for _, report in answers)
+    learnt: list[tuple[int, AttemptKey, Attempt]] = []
+    for job, report in answers:
+        fact = report.fact
+        key = (report.message, fact.part, fact.attempt)
+        attempt = work.attempt(key)
+        if attempt is None:
+            log.warning("answer for an attempt that is not stored", extra={"message_id": report.message})
+            continue
+        events[job] += work.advance(report.message, fact)
+        learnt.append((job, key, attempt))
+    matched = yield from _unpark(work, learnt, now)
+    matched += yield from _match(work, receipts, learnt, now)
+    yield from work.load(key[0] for _, key, _ in matched)
+    for job, key, receipt in matched:
+        message, part, number = key
+        if work.attempt(key) is None:
+            log.warning("receipt for a message that is not stored any more", extra={"message_id": message})
+            continue
+        events[job] += work.advance(message, ReceiptRead(part, number, receipt.at, receipt.verdict, receipt.detail))
+    yield from work.save()
+    yield from tell(
+        "insert_carrier",
+        [
+            (attempt.connector, attempt.carrier_id, attempt.answered_at, *key)
+            for _, key, attempt in learnt
+            if attempt.outcome is Outcome.ACCEPTED and attempt.carrier_id
+        ],
+    )
+    return events
+
+
+_Match: TypeAlias = tuple[int, AttemptKey, ReceiptReport]
+"""(job, the attempt it is about, receipt)."""
+
+
+def _match(
+    work: Workspace,
+    receipts: Sequence[tuple[int, ReceiptReport]],
+    learnt: Sequence[tuple[int, AttemptKey, Attempt]],
+    now: int,
+) -> Steps[list[_Match]]:
+    """Finds each receipt's attempt: by its id, by another form of it, by its reference. The rest is parked."""
+    since = now - WEEK_MS
+    reports = [report for _, report in receipts]
+    ids = {(attempt.connector, attempt.carrier_id): key for _, key, attempt in learnt if attempt.carrier_id}
+    wanted = sorted({(r.connector, r.carrier_id, since) for r in reports if (r.connector, r.carrier_id) not in ids})
+    for connector, carrier_id, *columns in (yield from ask("find_carrier", wanted)):
+        ids[connector, carrier_id] = _key(columns)
+    left = [report for report in reports if (report.connector, report.carrier_id) not in ids]
+    by_form = yield from _match_forms(work, left, learnt, since)
+    left = [report for report in left if id(report) not in by_form]
+    by_reference = yield from _match_references(work, left)
+    matched: list[_Match] = []
+    parked: list[Row] = []
+    for job, report in receipts:
+        key = ids.get((report.connector, report.carrier_id)) or by_form.get(id(report)) or by_reference.get(id(report))
+        if key is not None:
+            matched.append((job, key, report))
+        else:
+            parked.append(_parked_row(report))
+    yield from tell("insert_parked", parked)
+    return matched
+
+
+def _match_forms(
+    work: Workspace,
+    reports: Sequence[ReceiptReport],
+    learnt: Sequence[tuple[int, AttemptKey, Attempt]],
+    since: int,
+) -> Steps[dict[int, AttemptKey]]:
+    """By another spelling of the id, when the number agrees: an operator that answers in hex and reports in decimal."""
+    forms = {
+        (report.connector, form, report.number)
+        for report in reports
+        if report.number is not None
+        for form in id_forms(report.carrier_id)
+    }
+    rows = yield from ask("find_carrier_of_number", sorted((*form, since) for form in forms))
+    found = {(connector, form, number): _key(columns) for connector, form, number, *columns in rows}
+    for _, key, attempt in learnt:
+        journey = work.find(key[0])
+        if attempt.carrier_id is not None and journey is not None:
+            found[attempt.connector, attempt.carrier_id, journey.message.number] = key
+    matches: dict[int, AttemptKey] = {}
+    for report in reports:
+        for form in id_forms(report.carrier_id):
+            match = None if report.number is None else found.get((report.connector, form, report.number))
+            if match is not None:
+                matches[id(report)] = match
+                break
+    return matches
+
+
+def _match_references(work: Workspace, reports: Sequence[ReceiptReport]) -> Steps[dict[int, AttemptKey]]:
+    """By user_message_reference, among the doubts of that connector with that number, when exactly one fits."""
+    wanted = {
+        id(report): (report.connector, report.reference, report.number)
+        for report in reports
+        if report.reference is not None and report.number is not None
+    }
+    if not wanted:
+        return {}
+    yield from work.save()  # doubts that began or ended in this batch count
+    doubts = yield from _doubts(set(wanted.values()))
+    return {report: doubts[by][0] for report, by in wanted.items() if len(doubts[by]) == 1}
+
+
+_DoubtKey: TypeAlias = tuple[str, int, str]
+"""(connector, user_message_reference, number)."""
+
+
+def _doubts(wanted: Collection[_DoubtKey]) -> Steps[defaultdict[_DoubtKey, list[AttemptKey]]]:
+    """The attempts in doubt that fit."""
+    doubts: defaultdict[_DoubtKey, list[AttemptKey]] = defaultdict(list)
+    for connector, reference, number, *key in (yield from ask("find_doubts", sorted(wanted))):
+        doubts[connector, reference, number].append(_key(key))
+    return doubts
+
+
+def _unpark(work: Workspace, learnt: Sequence[tuple[int, AttemptKey, Attempt]], now: int) -> Steps[list[_Match]]:
+    """The receipts that came before what this batch has learnt: an operator's id, or that an answer will not come."""
+    if not learnt or not (yield from ask("any_parked", [()])):
+        return []
+    since = now - WEEK_MS
+    answered = [entry for entry in learnt if entry[2].outcome is Outcome.ACCEPTED and entry[2].carrier_id]
+    doubted = [entry for entry in learnt if entry[2].outcome is Outcome.IN_DOUBT]
+    wanted: dict[tuple[str, str], tuple[int, AttemptKey, Attempt, bool]] = {}
+    for job, key, attempt in answered:
+        carrier_id = attempt.carrier_id or ""
+        for form in id_forms(carrier_id):
+            wanted.setdefault((attempt.connector, form), (job, key, attempt, False))
+        wanted[attempt.connector, carrier_id] = (job, key, attempt, True)
+    rows = yield from ask("find_parked", sorted((*by, since) for by in wanted))
+    matched: dict[int, _Match] = {}
+    for row in rows:
+        job, key, attempt, exact = wanted[row[1], row[2]]
+        report = _parked_report(row)
+        journey = work.find(key[0])
+        if exact or (journey is not None and journey.message.number == report.number):
+            matched[row[0]] = (job, key, report)
+    if doubted:
+        yield from _unpark_doubted(work, doubted, since, matched)
+    yield from tell("delete_parked", [(row_id,) for row_id in sorted(matched)])
+    return [matched[row_id] for row_id in sorted(matched)]
+
+
+def _unpark_doubted(
+    work: Workspace,
+    doubted: Sequence[tuple[int, AttemptKey, Attempt]],
+    since: int,
+    matched: dict[int, _Match],
+) -> Steps[None]:
+    yield from work.save()
+    by: dict[AttemptKey, _DoubtKey] = {
+        key: (attempt.connector, attempt.reference, journey.message.number)
+        for _, key, attempt in doubted
+        if (journey := work.find(key[0])) is not None
+    }
+    doubts = yield from _doubts(set(by.values()))
+    alone = {by[key]: (job, key) for job, key, _ in doubted if doubts[by[key]] == [key]}
+    rows = yield from ask("find_parked_by_reference", sorted((*wanted, since) for wanted in alone))
+    for row in rows:
+        report = _parked_report(row)
+        job, key = alone[report.connector, report.reference or 0, report.number or ""]
+        matched[row[0]] = (job, key, report)
+
+
+def _parked_row(report: ReceiptReport) -> Row:
+    verdict = None if report.verdict is None else int(report.verdict)
+    return (
+        report.connector,
+        report.carrier_id,
+        report.at,
+        verdict,
+        report.detail,
+        report.reference,
+        report.number,
+        report.raw,
+    )
+
+
+def _parked_report(row: Row) -> ReceiptReport:
+    """A row of `parked`, its columns in the order of the record's fields after the row's id."""
+    report = ReceiptReport(*row[1:])
+    report.verdict = None if row[4] is None else _VERDICTS[row[4]]
+    return report
+
+
+def _key(columns: Sequence[Any]) -> AttemptKey:
+    message, part, number = columns
+    return (MessageId(message), part, number)
+
+
+# --- sweep -------------------------------------------------------------------------------------------
+
+
+def sweep(work: Workspace, now: int, limit: int) -> Steps[tuple[int, list[Event]]]:
+    """See `ports.Sending.sweep`."""
+    overdue = [MessageId(id_) for (id_,) in (yield from ask("overdue_messages", [(now, limit)]))]
+    yield from work.load(overdue)
+    events: list[Event] = []
+    for id_ in overdue:
+        journey = work.find(id_)
+        if journey is None:
+            continue
+        for fact in lifecycle.overdue(journey, now, work.doubt_lasts_ms):
+            events += work.advance(id_, fact)
+        journey.message.wake_at = lifecycle.next_wake(journey, work.doubt_lasts_ms)
+        work.wake(journey.message)
+    yield from work.save()
+    for group in (yield from ask("overdue_replies", [(now - REPLY_PARTS_WAIT_MS, limit)])):
+        _, told = yield from _finish(work, _Group(*group), now, complete=False)
+        events += told
+    for table in ("drop_carriers", "drop_parked", "drop_answers"):
+        yield from tell(table, [(now - WEEK_MS, DROPPED_AT_ONCE)])
+    yield from tell("drop_reply_parts", [(now - REPLY_PARTS_WAIT_MS, DROPPED_AT_ONCE)])
+    return len(overdue), events
+
+
+# --- what recipients do ------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class _Group:
+    """The parts of one incoming long message."""
+
+    connector: str
+    number: str
+    recipient: str
+    reference: int
+    total: int
+
+
+def receive(work: Workspace, inbound: Sequence[Inbound], now: int) -> Steps[tuple[list[Reply], list[Event]]]:
+    """See `ports.Engaging.receive`; with it the public states that the replies brought about."""
+    whole: list[Reply] = []
+    events: list[Event] = []
+    for message in inbound:
+        if message.total <= 1:
+            reply, told = yield from _conclude(work, [message], complete=True)
+        else:
+            group = _Group(message.connector, message.number, message.recipient, message.reference, message.total)
+            yield from tell(
+                "insert_reply_part",
+                [(*_columns(group), message.sequence, message.octets, message.data_coding, message.at)],
+            )
+            [(arrived, joined)] = yield from ask("count_reply_parts", [_columns(group)])
+            if arrived < message.total or joined:
+                continue
+            reply, told = yield from _finish(work, group, now, complete=True)
+        whole.append(reply)
+        events += told
+    return whole, events
+
+
+def _finish(work: Workspace, group: _Group, now: int, *, complete: bool) -> Steps[tuple[Reply, list[Event]]]:
+    """Joins a long message from its parts. They stay, marked, until the sweep: the operator may send one again."""
+    rows = yield from ask("reply_parts", [_columns(group)])
+    parts = [
+        Inbound(
+            group.connector, group.number, group.recipient, at, octets, coding, group.reference, group.total, sequence
+        )
+        for sequence, octets, coding, at in rows
+    ]
+    yield from tell("mark_reply_parts", [(*_columns(group), now)])
+    return (yield from _conclude(work, parts, complete=complete))
+
+
+def _conclude(work: Workspace, parts: Sequence[Inbound], *, complete: bool) -> Steps[tuple[Reply, list[Event]]]:
+    """Stores a whole incoming message, ties it to what it answers and lets it take effect."""
+    first, at = parts[0], max(part.at for part in parts)
+    text = replies.join(parts)
+    keyword = replies.recognise(text)
+    rows = yield from ask("find_answered", [(first.number, first.connector, first.recipient)])
+    message_id, account = (rows[0][0], rows[0][1]) if rows else (None, None)
+    row = (account, first.number, first.recipient, text, keyword, at, message_id, complete, first.connector)
+    [(reply_id,)] = yield from ask("insert_reply", [row])
+    events: list[Event] = []
+    if message_id is not None:
+        yield from work.load([message_id])
+        journey = work.find(message_id)
+        stop = keyword == "STOP"
+        events = work.advance(message_id, Stopped(at) if stop else Replied(at))
+        if stop and journey is not None:
+            work.list_number(journey.message, rules.Listing.UNSUBSCRIBED, at)
+        yield from work.save()
+    return Reply(reply_id, account, first.number, first.recipient, text, keyword, at, message_id, complete), events
+
+
+def _columns(group: _Group) -> tuple[str, str, str, int, int]:
+    return (group.connector, group.number, group.recipient, group.reference, group.total)
+
+
+def open_link(work: Workspace, token: str, human: bool, now: int) -> Steps[tuple[str | None, list[Event]]]:
+    """See `ports.Engaging.open_link`; with it the public state that the click brought about."""
+    rows = yield from ask("click_link", [(token, int(human), int(not human), now if human else None)])
+    if not rows:
+        return None, []
+    message_id, url, clicks = rows[0]
+    events: list[Event] = []
+    if human and clicks == 1:
+        yield from work.load([message_id])
+        if work.find(message_id) is not None:
+            events = work.advance(message_id, Clicked(now))
+            yield from work.save()
+    return url, events

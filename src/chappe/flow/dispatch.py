@@ -48,14 +48,20 @@ class Dispatcher:
         self._route = route
         self._now_ms = now_ms
         self._awake = asyncio.Event()
+        self._stopping = False
 
     def wake(self) -> None:
         """There is something on the queue, or room in the window."""
         self._awake.set()
 
+    def stop(self) -> None:
+        """`run` returns after the claim under way: cancelling it could leave a claim that nobody writes, a doubt."""
+        self._stopping = True
+        self._awake.set()
+
     async def run(self) -> None:
-        """Runs until cancelled; a store that is away is tried again."""
-        while True:
+        """Runs until stopped; a store that is away is tried again."""
+        while not self._stopping:
             self._awake.clear()
             try:
                 claimed = await self.step()
@@ -80,6 +86,8 @@ class Dispatcher:
 
     async def _wait(self) -> None:
         due_at = await self._store.next_due(self._route) if self._line.free() > 0 else None
+        if self._stopping:
+            return
         seconds = LONGEST_WAIT_SECONDS
         if due_at is not None:
             seconds = min(seconds, max(0.01, (due_at - self._now_ms()) / 1000))

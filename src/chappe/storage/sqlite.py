@@ -113,7 +113,7 @@ class SqliteStore:
         return None if row is None else _account_of(row)
 
     async def save_settings(self, account: AccountId, settings: Settings) -> None:
-        await self._writer.run("save_settings", (account, msgspec.json.encode(settings).decode()))
+        await self._writer.run("save_settings", (msgspec.json.encode(settings).decode(), account))
 
     async def create_key(self, account: AccountId, digest: bytes, hint: str, *, test: bool, now: int) -> Key:
         key: Key = await self._writer.run("create_key", (account, digest, test, hint, now))
@@ -123,7 +123,7 @@ class SqliteStore:
         return [_key_of(row) for row in self._read("list_keys", ())]
 
     async def revoke_key(self, key: int, now: int) -> bool:
-        revoked: bool = await self._writer.run("revoke_key", (key, now))
+        revoked: bool = await self._writer.run("revoke_key", (now, key))
         return revoked
 
     async def find_key(self, digest: bytes) -> Key | None:

@@ -16,19 +16,19 @@ ORDER BY part, number;
 -- Everything that a fact may change, but for wake_at: setting it would rewrite its index.
 -- name: update_message
 UPDATE message
-SET delivery = $2, sent_at = $3, delivered_at = $4, bounced_at = $5, error_at = $6, opened_at = $7, reply_at = $8,
-    unsubscribed_at = $9, cause = $10, in_doubt = $11, resent = $12, facts = $13
-WHERE id = $1;
+SET delivery = $1, sent_at = $2, delivered_at = $3, bounced_at = $4, error_at = $5, opened_at = $6, reply_at = $7,
+    unsubscribed_at = $8, cause = $9, in_doubt = $10, resent = $11, facts = $12
+WHERE id = $13;
 
 -- name: update_wake
 UPDATE message
-SET wake_at = $2
-WHERE id = $1;
+SET wake_at = $1
+WHERE id = $2;
 
 -- name: update_attempt
 UPDATE attempt
-SET outcome = $4, treatment = $5, status = $6, carrier_id = $7, answered_at = $8, verdict = $9, verdict_at = $10
-WHERE message = $1 AND part = $2 AND number = $3;
+SET outcome = $1, treatment = $2, status = $3, carrier_id = $4, answered_at = $5, verdict = $6, verdict_at = $7
+WHERE message = $8 AND part = $9 AND number = $10;
 
 -- name: insert_fact
 INSERT INTO fact (message, seq, at, kind, changed, data)
@@ -208,11 +208,11 @@ LIMIT $2;
 
 -- name: drop_carriers
 DELETE FROM carrier
-WHERE id IN (SELECT id FROM carrier ORDER BY id LIMIT $2) AND answered_at <= $1;
+WHERE id IN (SELECT id FROM carrier ORDER BY id LIMIT $1) AND answered_at <= $2;
 
 -- name: drop_parked
 DELETE FROM parked
-WHERE id IN (SELECT id FROM parked ORDER BY id LIMIT $2) AND at <= $1;
+WHERE id IN (SELECT id FROM parked ORDER BY id LIMIT $1) AND at <= $2;
 
 -- name: drop_answers
 DELETE FROM idempotency
@@ -247,8 +247,8 @@ ORDER BY sequence;
 
 -- name: mark_reply_parts
 UPDATE reply_part
-SET joined_at = $6
-WHERE connector = $1 AND number = $2 AND recipient = $3 AND reference = $4 AND total = $5;
+SET joined_at = $1
+WHERE connector = $2 AND number = $3 AND recipient = $4 AND reference = $5 AND total = $6;
 
 -- The newest message handed over to that person through that connector: first of those whose sender is the address
 -- that was answered, then of all. Looks back over each account's last 20 messages to the number.
@@ -282,8 +282,8 @@ RETURNING id;
 
 -- name: click_link
 UPDATE link
-SET clicks = clicks + $2, robot_clicks = robot_clicks + $3, first_click_at = coalesce(first_click_at, $4)
-WHERE token = $1
+SET clicks = clicks + $1, robot_clicks = robot_clicks + $2, first_click_at = coalesce(first_click_at, $3)
+WHERE token = $4
 RETURNING message, url, clicks;
 
 -- Accounts and keys -----------------------------------------------------------------------------------
@@ -300,8 +300,8 @@ WHERE name = $1;
 
 -- name: save_settings
 UPDATE account
-SET settings = $2
-WHERE id = $1;
+SET settings = $1
+WHERE id = $2;
 
 -- name: insert_key
 INSERT INTO api_key (account, digest, test, hint, created_at)
@@ -310,8 +310,8 @@ RETURNING id;
 
 -- name: revoke_key
 UPDATE api_key
-SET revoked_at = $2
-WHERE id = $1 AND revoked_at IS NULL
+SET revoked_at = $1
+WHERE id = $2 AND revoked_at IS NULL
 RETURNING id;
 
 -- name: list_keys

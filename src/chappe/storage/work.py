@@ -226,7 +226,7 @@ class Workspace:
         messages = self._messages.values()
         yield from tell("update_message", [_update_of(message) for message in messages])
         moved = [message for message in messages if message.wake_at != self._wakes[message.id]]
-        yield from tell("update_wake", [(message.id, message.wake_at) for message in moved])
+        yield from tell("update_wake", [(message.wake_at, message.id) for message in moved])
         self._wakes.update((message.id, message.wake_at) for message in moved)
         yield from tell("update_attempt", [_attempt_update_of(attempt) for attempt in self._attempts.values()])
         yield from tell("insert_fact", self._facts)
@@ -272,7 +272,6 @@ def _condition(journey: Journey) -> tuple[object, ...]:
 
 def _update_of(message: Message) -> Row:
     return (
-        message.id,
         int(message.delivery),
         message.sent_at,
         message.delivered_at,
@@ -285,14 +284,12 @@ def _update_of(message: Message) -> Row:
         message.in_doubt,
         message.resent,
         message.facts,
+        message.id,
     )
 
 
 def _attempt_update_of(attempt: Attempt) -> Row:
     return (
-        attempt.message,
-        attempt.part,
-        attempt.number,
         int(attempt.outcome),
         None if attempt.treatment is None else int(attempt.treatment),
         attempt.status,
@@ -300,6 +297,9 @@ def _attempt_update_of(attempt: Attempt) -> Row:
         attempt.answered_at,
         None if attempt.verdict is None else int(attempt.verdict),
         attempt.verdict_at,
+        attempt.message,
+        attempt.part,
+        attempt.number,
     )
 
 
@@ -744,8 +744,9 @@ def sweep(work: Workspace, now: int, limit: int) -> Steps[tuple[int, list[Event]
     for group in (yield from ask("overdue_replies", [(now - REPLY_PARTS_WAIT_MS, limit)])):
         _, told = yield from _finish(work, _Group(*group), now, complete=False)
         events += told
-    for table in ("drop_carriers", "drop_parked", "drop_answers"):
-        yield from tell(table, [(now - WEEK_MS, DROPPED_AT_ONCE)])
+    yield from tell("drop_carriers", [(DROPPED_AT_ONCE, now - WEEK_MS)])
+    yield from tell("drop_parked", [(DROPPED_AT_ONCE, now - WEEK_MS)])
+    yield from tell("drop_answers", [(now - WEEK_MS, DROPPED_AT_ONCE)])
     yield from tell("drop_reply_parts", [(now - REPLY_PARTS_WAIT_MS, DROPPED_AT_ONCE)])
     return len(overdue), events
 
@@ -795,7 +796,7 @@ def _finish(work: Workspace, group: _Group, now: int, *, complete: bool) -> Step
         )
         for sequence, octets, coding, at in rows
     ]
-    yield from tell("mark_reply_parts", [(*_columns(group), now)])
+    yield from tell("mark_reply_parts", [(now, *_columns(group))])
     return (yield from _conclude(work, parts, complete=complete))
 
 
@@ -826,7 +827,7 @@ def _columns(group: _Group) -> tuple[str, str, str, int, int]:
 
 def open_link(work: Workspace, token: str, human: bool, now: int) -> Steps[tuple[str | None, list[Event]]]:
     """See `ports.Engaging.open_link`; with it the public state that the click brought about."""
-    rows = yield from ask("click_link", [(token, int(human), int(not human), now if human else None)])
+    rows = yield from ask("click_link", [(int(human), int(not human), now if human else None, token)])
     if not rows:
         return None, []
     message_id, url, clicks = rows[0]

@@ -71,10 +71,8 @@ def decode(octets: bytes, at: int = 0) -> Pdu:
     if pdu_class is None:
         raise PduError(command_id, sequence_number, Status.ESME_RINVCMDID)
     if pdu_class is DeliverSm or pdu_class is SubmitSm:
-        message = _decode_message(pdu_class, status, sequence_number, octets, body, end)
-        if message is not None:
-            return message
-    elif command_id in ID_RESPONSES:
+        return _decode_message(pdu_class, status, sequence_number, octets, body, end)
+    if command_id in ID_RESPONSES:
         return _decode_id(pdu_class, status, sequence_number, octets, body, end)
     return _decode_fields(pdu_class, status, sequence_number, octets[body:end])
 
@@ -84,11 +82,11 @@ _MESSAGE = re.compile(rb"([^\0]*+)\0(..)([^\0]*+)\0(..)([^\0]*+)\0(...)([^\0]*+)
 
 
 def _decode_message(
-    pdu_class: Callable[..., Pdu], status: int, sequence_number: int, octets: bytes, body: int, end: int
-) -> Pdu | None:
+    pdu_class: type[MessagePdu], status: int, sequence_number: int, octets: bytes, body: int, end: int
+) -> Pdu:
     found = _MESSAGE.match(octets, body, end)
     if found is None:
-        return None
+        raise PduError(pdu_class.command_id, sequence_number, Status.ESME_RINVCMDLEN)
     (
         service,
         (s_ton, s_npi),
@@ -185,20 +183,15 @@ def _read_short_message(body: bytes, at: int) -> tuple[bytes, int]:
     return body[at : at + length], at + length
 
 
-def _read_sme_address(body: bytes, at: int) -> tuple[int, int, bytes, int]:
-    ton, at = _read_byte(body, at)
-    npi, at = _read_byte(body, at)
-    address, at = _read_cstring(body, at)
-    return ton, npi, address, at
-
-
 def _read_destinations(body: bytes, at: int) -> tuple[tuple[SmeAddress | DistributionList, ...], int]:
     count, at = _read_byte(body, at)
     destinations: list[SmeAddress | DistributionList] = []
     for _ in range(count):
         flag, at = _read_byte(body, at)
         if flag == 1:
-            ton, npi, address, at = _read_sme_address(body, at)
+            ton, at = _read_byte(body, at)
+            npi, at = _read_byte(body, at)
+            address, at = _read_cstring(body, at)
             destinations.append(SmeAddress(ton, npi, address))
         elif flag == 2:
             name, at = _read_cstring(body, at)
@@ -209,14 +202,16 @@ def _read_destinations(body: bytes, at: int) -> tuple[tuple[SmeAddress | Distrib
 
 
 def _read_failures(body: bytes, at: int) -> tuple[tuple[Failure, ...], int]:
+    """Those that are whole: only a response has them, and a response may stop anywhere."""
     count, at = _read_byte(body, at)
-    failures = []
+    failures: list[Failure] = []
     for _ in range(count):
-        ton, npi, address, at = _read_sme_address(body, at)
-        if at + 4 > len(body):
-            raise _BodyError(Status.ESME_RINVCMDLEN)
-        failures.append(Failure(ton, npi, address, int.from_bytes(body[at : at + 4], "big")))
-        at += 4
+        stop = body.find(b"\0", at + 2)
+        if stop < 0 or stop + 5 > len(body):
+            return tuple(failures), len(body)
+        status = int.from_bytes(body[stop + 1 : stop + 5], "big")
+        failures.append(Failure(body[at], body[at + 1], body[at + 2 : stop], status))
+        at = stop + 5
     return tuple(failures), at
 
 
@@ -243,7 +238,7 @@ def encode(pdu: Pdu, sequence_number: int | None = None) -> bytes:
         if isinstance(pdu, MessagePdu):
             body = _message_body(pdu)
         elif pdu.command_status and pdu.command_id & RESPONSE_BIT and _is_empty(pdu):
-            body = b""
+            return encode_header(pdu.command_id, pdu.command_status, sequence_number)
         else:
             body = b"".join([_write(getattr(pdu, name), kind) for name, kind in LAYOUTS[type(pdu)]])
         if pdu.tlvs:
@@ -270,7 +265,7 @@ def encode_tlvs(tlvs: tuple[Tlv, ...]) -> bytes:
 
 
 def _is_empty(pdu: Pdu) -> bool:
-    return not any(getattr(pdu, name) for name, _ in LAYOUTS[type(pdu)])
+    return not pdu.tlvs and not any(getattr(pdu, name) for name, _ in LAYOUTS[type(pdu)])
 
 
 def _message_body(pdu: MessagePdu) -> bytes:
@@ -393,12 +388,12 @@ class SubmitTemplate:
             )
             schedule = _fit(pattern.schedule_delivery_time, 17)
             self._after_esm = b"%c%c%b\0" % (pattern.protocol_id, pattern.priority_flag, schedule)
+            self._validity = _fit(pattern.validity_period, 17)
             self._after_validity = b"\0%c%c" % (pattern.registered_delivery, pattern.replace_if_present_flag)
-        except (OverflowError, ValueError) as error:
+            self._default_id = b"%c" % pattern.sm_default_msg_id
+            self._tlvs = encode_tlvs(pattern.tlvs)
+        except (OverflowError, ValueError, struct.error) as error:
             raise EncodeError(f"template: {error}") from error
-        self._default_id = pattern.sm_default_msg_id
-        self._validity = _fit(pattern.validity_period, 17)
-        self._tlvs = encode_tlvs(pattern.tlvs)
 
     def body(
         self,
@@ -416,7 +411,7 @@ class SubmitTemplate:
         if len(destination_addr) > 20 or length > MAX_SHORT_MESSAGE or b"\0" in destination_addr:
             raise EncodeError("a destination of more than 20 octets, or a short_message of more than 254")
         try:
-            body = b"%b%b\0%c%b%b%b%c%c%c%b%b" % (
+            body = b"%b%b\0%c%b%b%b%c%b%c%b%b" % (
                 self._prefix,
                 destination_addr,
                 esm_class,

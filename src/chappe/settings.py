@@ -1,0 +1,206 @@
+"""What a server is told at its start: a TOML file, above it `CHAPPE_…` variables, above them options.
+
+Everything is checked here, once; what is wrong names itself: where it was set, its key, and what is allowed.
+The `description` beside a setting is that text, and the reference's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from chappe.connectors.smpp import SmppSettings
+from chappe.core.errors import ChappeError
+
+_PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
+_LISTEN = rf"\A(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):{_PORT}\Z"
+_DATABASE = r"\Asqlite:///(?!:memory:)[^?#\x00-\x1f]+\Z"
+_PUBLIC_URL = r"\Ahttps?://[^\s?#/]+[^\s?#]*\Z"
+
+
+class SettingsError(ChappeError):
+    """A setting is wrong; the message says which, where it was set and what is allowed."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server's settings, checked."""
+
+    listen: Annotated[str, Meta(pattern=_LISTEN, description="HOST:PORT, such as 127.0.0.1:8000")] = "127.0.0.1:8000"
+    database: Annotated[
+        str,
+        Meta(
+            pattern=_DATABASE,
+            description="sqlite:///FILE (relative) or sqlite:////ABSOLUTE/FILE; PostgreSQL comes with a later release",
+        ),
+    ] = "sqlite:///chappe.db"
+    public_url: Annotated[
+        Annotated[str, Meta(pattern=_PUBLIC_URL)] | None,
+        Meta(description="the address people reach this server at, such as https://sms.example.org"),
+    ] = None
+    default_validity_seconds: Annotated[
+        int, Meta(ge=1, le=604_800, description="a whole number of seconds from 1 to 604800 (7 days)")
+    ] = 172_800
+    response_timeout_seconds: Annotated[
+        float, Meta(gt=0, le=600, description="a number of seconds above 0, up to 600")
+    ] = 60.0
+    drain_seconds: Annotated[float, Meta(ge=0, le=300, description="a number of seconds from 0 to 300")] = 20.0
+    log_format: Annotated[Literal["text", "json"], Meta(description='"text" or "json"')] = "text"
+    operators: tuple[SmppSettings, ...] = ()
+    """The tables `[operators.NAME]`, in the order of the file."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (an IPv6 address without its brackets) and port to listen on."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def database_path(self) -> Path:
+        return Path(self.database.removeprefix("sqlite:///"))
+
+
+def load_settings(
+    config: Path | None = None,
+    *,
+    environ: Mapping[str, str],
+    options: Mapping[str, str | None] | None = None,
+) -> Settings:
+    """Reads the settings; without `config` the file is the one CHAPPE_CONFIG names, if any.
+
+    `options` are those of the command line by the names of settings, None where not given. Raises SettingsError.
+    """
+    if config is None and environ.get("CHAPPE_CONFIG"):
+        config = Path(environ["CHAPPE_CONFIG"])
+    given = _from_file(config) if config else {}
+    given |= _from_environment(environ)
+    for name, value in (options or {}).items():
+        if value is not None:
+            given[(name,)] = _Given(value, f"--{name.replace('_', '-')}")
+    own = {path[0]: entry for path, entry in given.items() if len(path) == 1}
+    return _build(Settings, own, "settings", {"operators": tuple(_operators(given))})
+
+
+# --- where settings come from ------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class _Given:
+    value: object
+    origin: str
+    """How the person who set it would call it: `chappe.toml: listen`, `CHAPPE_LISTEN`, `--listen`."""
+    is_text: bool = True
+    """From the environment or an option, where numbers are texts."""
+
+
+_Path = tuple[str, ...]
+"""A setting's name, or ("operators", NAME, key)."""
+
+_OF_THE_COMMANDS = frozenset({"CHAPPE_CONFIG", "CHAPPE_URL", "CHAPPE_API_KEY"})
+_OF_KUBERNETES = r"CHAPPE_(SERVICE_(HOST|PORT)(_.*)?|PORT(_[0-9]+_.*)?)"
+"""What every container of a namespace is given when a service there is called chappe."""
+
+_SECRET = frozenset({"password", "database"})
+"""Not repeated in an error, which may end in a log."""
+
+
+def _from_file(config: Path) -> dict[_Path, _Given]:
+    try:
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{config}: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, not TOML
+        raise SettingsError(f"{config} is not a TOML file: {error}") from error
+    tables = document.pop("operators", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise SettingsError(f"{config}: operators are tables, one [operators.NAME] for each")
+    given: dict[_Path, _Given] = {
+        (key,): _Given(value, f"{config}: {key}", is_text=False) for key, value in document.items()
+    }
+    for name, table in tables.items():
+        if not table:
+            raise SettingsError(f"{config}: operators.{name} is empty")
+        for key, value in table.items():
+            given["operators", name, key] = _Given(value, f"{config}: operators.{name}.{key}", is_text=False)
+    return given
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[_Path, _Given]:
+    """CHAPPE_NAME, and CHAPPE_OPERATORS__NAME__KEY; an empty variable is one that is not set."""
+    given: dict[_Path, _Given] = {}
+    for variable, value in environ.items():
+        if not variable.startswith("CHAPPE_") or variable in _OF_THE_COMMANDS or not value:
+            continue
+        if re.fullmatch(_OF_KUBERNETES, variable):
+            continue
+        path = variable.removeprefix("CHAPPE_").lower().split("__")
+        if path[0] == "operators" and len(path) == 3:
+            given["operators", path[1].replace("_", "-"), path[2]] = _Given(value, variable)
+        else:
+            given[("__".join(path),)] = _Given(value, variable)
+    return given
+
+
+# --- from what was given to records ------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def _operators(given: Mapping[_Path, _Given]) -> Iterable[SmppSettings]:
+    tables: dict[str, dict[str, _Given]] = {}
+    for path, entry in given.items():
+        if len(path) == 3:
+            tables.setdefault(path[1], {})[path[2]] = entry
+    for name, table in tables.items():
+        if name == "simulator" or not re.fullmatch("[a-z][a-z0-9-]{0,31}", name):
+            where = next(iter(table.values())).origin
+            raise SettingsError(
+                f"{where}: an operator's name is made of lower-case letters, digits and hyphens, begins with a letter "
+                f'and is not "simulator", not {name!r}'
+            )
+        yield _build(SmppSettings, table, f"operator {name}", {"name": name})
+
+
+def _build(kind: type[T], given: Mapping[str, _Given], what: str, already: Mapping[str, object]) -> T:
+    """Makes a `kind` of what was given; `already` are the fields that are not given under their own name."""
+    hints = get_type_hints(kind, include_extras=True)
+    fields = inspect.signature(kind).parameters
+    allowed = [name for name in fields if name not in already]
+    values: dict[str, Any] = dict(already)
+    for name, entry in given.items():
+        if name not in allowed:
+            raise SettingsError(f"{entry.origin}: no such setting; {_suggest(name, allowed)}")
+        values[name] = _convert(name, entry, hints[name])
+    for name in allowed:
+        if name not in values and fields[name].default is inspect.Parameter.empty:
+            raise SettingsError(f"{what}: {name} is missing")
+    try:
+        return kind(**values)
+    except ValueError as error:  # what only the whole can tell; it begins with the field's name
+        named = str(error).split(maxsplit=1)[0].rstrip(":")
+        raise SettingsError(f"{given[named].origin if named in given else what}: {error}") from error
+
+
+def _convert(name: str, entry: _Given, hint: Any) -> object:
+    try:
+        value: object = msgspec.convert(entry.value, hint, strict=not entry.is_text)
+    except msgspec.ValidationError as error:
+        allowed = next((meta.description for meta in getattr(hint, "__metadata__", ()) if meta.description), None)
+        if allowed is None:
+            raise SettingsError(f"{entry.origin}: {error}") from error
+        shown = "" if name in _SECRET else f", not {entry.value!r:.80}"
+        raise SettingsError(f"{entry.origin} must be {allowed}{shown}") from error
+    return value
+
+
+def _suggest(name: str, allowed: list[str]) -> str:
+    close = difflib.get_close_matches(name, allowed, 1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(allowed)}"

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chappe.connectors.smpp import SmppSettings
+from chappe.settings import Settings, SettingsError, load_settings
+
+ORANGE = """
+[operators.orange]
+host = "smpp.example.org"
+port = 2775
+system_id = "me"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The name of a file to write settings to, short enough to stand in an error."""
+    monkeypatch.chdir(tmp_path)
+    return Path("chappe.toml")
+
+
+def wrong(config: Path | None = None, environ: dict[str, str] | None = None, **options: str | None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(config, environ=environ or {}, options=options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- where they come from ----------------------------------------------------------------------------
+
+
+def test_nothing_given_is_a_server_for_this_machine_alone() -> None:
+    settings = load_settings(environ={"HOME": "/root", "PATH": "/bin"})
+    assert settings == Settings()
+    assert settings.address == ("127.0.0.1", 8000)
+    assert settings.database_path == Path("chappe.db")
+    assert settings.operators == ()
+
+
+def test_options_beat_the_environment_which_beats_the_file(config: Path) -> None:
+    config.write_text('listen = "127.0.0.1:1"\ndatabase = "sqlite:///file.db"\nlog_format = "json"\ndrain_seconds = 5')
+    environ = {"CHAPPE_LISTEN": "127.0.0.1:2", "CHAPPE_DATABASE": "sqlite:///environment.db"}
+    settings = load_settings(config, environ=environ, options={"listen": "127.0.0.1:3", "database": None})
+    assert settings == Settings(
+        listen="127.0.0.1:3", database="sqlite:///environment.db", log_format="json", drain_seconds=5.0
+    )
+
+
+def test_environment_names_the_file_unless_an_option_does(config: Path) -> None:
+    config.write_text("drain_seconds = 1.5")
+    Path("other.toml").write_text("drain_seconds = 2.5")
+    environ = {"CHAPPE_CONFIG": "chappe.toml"}
+    assert load_settings(environ=environ).drain_seconds == 1.5
+    assert load_settings(Path("other.toml"), environ=environ).drain_seconds == 2.5
+
+
+def test_numbers_in_the_environment_are_numbers() -> None:
+    environ = {"CHAPPE_DEFAULT_VALIDITY_SECONDS": "20", "CHAPPE_RESPONSE_TIMEOUT_SECONDS": "3"}
+    settings = load_settings(environ=environ)
+    assert (settings.default_validity_seconds, settings.response_timeout_seconds) == (20, 3.0)
+
+
+def test_variables_of_commands_and_of_kubernetes_are_no_settings() -> None:
+    environ = {
+        "CHAPPE_URL": "http://127.0.0.1:8000",
+        "CHAPPE_API_KEY": "0123456789abcdef0123456789abcdef",
+        "CHAPPE_SERVICE_HOST": "10.0.0.1",
+        "CHAPPE_SERVICE_PORT": "8000",
+        "CHAPPE_SERVICE_PORT_HTTP": "8000",
+        "CHAPPE_PORT": "tcp://10.0.0.1:8000",
+        "CHAPPE_PORT_8000_TCP_ADDR": "10.0.0.1",
+    }
+    assert load_settings(environ=environ) == Settings()
+
+
+def test_empty_variable_is_one_that_is_not_set() -> None:
+    assert load_settings(environ={"CHAPPE_PUBLIC_URL": "", "CHAPPE_LISTEN": ""}) == Settings()
+
+
+# --- what is wrong names itself ----------------------------------------------------------------------
+
+
+def test_wrong_value_names_the_file_the_key_and_what_is_allowed(config: Path) -> None:
+    config.write_text('default_validity_seconds = "2 days"')
+    assert wrong(config) == (
+        "chappe.toml: default_validity_seconds must be a whole number of seconds from 1 to 604800 (7 days), "
+        "not '2 days'"
+    )
+
+
+def test_number_written_as_text_in_the_file_is_wrong_though_fine_in_the_environment(config: Path) -> None:
+    config.write_text('default_validity_seconds = "20"')
+    assert wrong(config).startswith("chappe.toml: default_validity_seconds must be a whole number")
+
+
+def test_wrong_variable_and_wrong_option_name_themselves() -> None:
+    assert wrong(environ={"CHAPPE_LOG_FORMAT": "xml"}) == 'CHAPPE_LOG_FORMAT must be "text" or "json", not \'xml\''
+    assert wrong(listen="8000") == "--listen must be HOST:PORT, such as 127.0.0.1:8000, not '8000'"
+
+
+@pytest.mark.parametrize(
+    ("toml", "complaint"),
+    [
+        ("lisen = 1", "chappe.toml: lisen: no such setting; did you mean listen?"),
+        ("[operators.orange]\nhots = 1", "chappe.toml: operators.orange.hots: no such setting; did you mean host?"),
+        (
+            "[operators.orange]\nname = 'x'",
+            "chappe.toml: operators.orange.name: no such setting; there are: host, port",
+        ),
+        ("[server]\nlisten = 1", "chappe.toml: server: no such setting; there are: listen, database"),
+        ("operators = 1", "chappe.toml: operators are tables, one [operators.NAME] for each"),
+        ("[[operators]]\nhost = 'x'", "chappe.toml: operators are tables, one [operators.NAME] for each"),
+        ("[operators.orange]", "chappe.toml: operators.orange is empty"),
+        ("[operators.orange]\nhost = 'x'", "operator orange: port is missing"),
+        ("listen = ", "chappe.toml is not a TOML file: Invalid value (at end of document)"),
+        ("[operators.simulator]\nhost = 'x'\nport = 1", "chappe.toml: operators.simulator.host: an operator's name"),
+        ("[operators.Orange_FR]\nhost = 'x'\nport = 1", "chappe.toml: operators.Orange_FR.host: an operator's name"),
+    ],
+)
+def test_file_that_cannot_be_meant_is_refused(config: Path, toml: str, complaint: str) -> None:
+    config.write_text(toml)
+    assert wrong(config).startswith(complaint)
+
+
+def test_unknown_variable_is_refused_with_a_guess() -> None:
+    assert wrong(environ={"CHAPPE_LISTN": "x"}) == "CHAPPE_LISTN: no such setting; did you mean listen?"
+
+
+def test_missing_file_and_file_in_another_encoding_are_refused(config: Path) -> None:
+    assert wrong(config) == "chappe.toml: No such file or directory"
+    config.write_bytes(b'listen = "\xff"')
+    assert wrong(config).startswith("chappe.toml is not a TOML file")
+
+
+def test_secret_is_not_repeated(config: Path) -> None:
+    config.write_text(ORANGE + 'password = "far-too-long-to-be-one"')
+    assert wrong(config) == "chappe.toml: operators.orange.password: password has at most 8 ASCII characters"
+    assert "hunter2" not in wrong(database="postgresql://me:hunter2@db/chappe")
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("localhost:65535", ("localhost", 65535)),
+        ("[::1]:8000", ("::1", 8000)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+    ],
+)
+def test_listen_is_host_and_port(listen: str, address: tuple[str, int]) -> None:
+    assert load_settings(environ={}, options={"listen": listen}).address == address
+
+
+@pytest.mark.parametrize("listen", ["", ":8000", "8000", "::1:8000", "a:65536", "a:", "a:٣", "a:80\n", "http://a:80"])
+def test_listen_that_is_no_address_is_refused(listen: str) -> None:
+    assert wrong(listen=listen).startswith("--listen must be HOST:PORT")
+
+
+@pytest.mark.parametrize(
+    ("database", "path"),
+    [
+        ("sqlite:///file.db", "file.db"),
+        ("sqlite:////var/lib/chappe.db", "/var/lib/chappe.db"),
+        ("sqlite:///a folder/é.db", "a folder/é.db"),
+    ],
+)
+def test_database_is_a_file(database: str, path: str) -> None:
+    assert load_settings(environ={}, options={"database": database}).database_path == Path(path)
+
+
+@pytest.mark.parametrize(
+    "database",
+    ["file.db", "sqlite://file.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///x?mode=ro", "mysql://h/d"],
+)
+def test_database_of_another_kind_is_refused(database: str) -> None:
+    assert "sqlite:///FILE" in wrong(database=database)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("default_validity_seconds", "0"),
+        ("default_validity_seconds", "604801"),
+        ("default_validity_seconds", "1.5"),
+        ("response_timeout_seconds", "0"),
+        ("response_timeout_seconds", "nan"),
+        ("response_timeout_seconds", "inf"),
+        ("drain_seconds", "-1"),
+        ("public_url", "sms.example.org"),
+        ("public_url", "https://sms.example.org/?a"),
+        ("public_url", "https://"),
+    ],
+)
+def test_value_out_of_bounds_is_refused(key: str, value: str) -> None:
+    assert wrong(environ={f"CHAPPE_{key.upper()}": value}).startswith(f"CHAPPE_{key.upper()} must be ")
+
+
+# --- operators ---------------------------------------------------------------------------------------
+
+
+def test_operator_is_a_table_whose_secret_may_come_from_the_environment(config: Path) -> None:
+    config.write_text(ORANGE + "window = 50\n")
+    settings = load_settings(config, environ={"CHAPPE_OPERATORS__ORANGE__PASSWORD": "secret"})
+    assert settings.operators == (
+        SmppSettings(name="orange", host="smpp.example.org", port=2775, system_id="me", password="secret", window=50),
+    )
+    assert "secret" not in repr(settings)
+
+
+def test_operator_may_come_from_the_environment_alone() -> None:
+    environ = {
+        "CHAPPE_OPERATORS__SFR_2__HOST": "127.0.0.1",
+        "CHAPPE_OPERATORS__SFR_2__PORT": "2775",
+        "CHAPPE_OPERATORS__SFR_2__TLS": "true",
+    }
+    assert load_settings(environ=environ).operators == (
+        SmppSettings(name="sfr-2", host="127.0.0.1", port=2775, tls=True),
+    )
+
+
+def test_wrong_operator_setting_names_its_variable() -> None:
+    environ = {"CHAPPE_OPERATORS__ORANGE__PORT": "0", "CHAPPE_OPERATORS__ORANGE__HOST": "h"}
+    assert wrong(environ=environ).startswith("CHAPPE_OPERATORS__ORANGE__PORT must be a whole number from 1 to 65535")
+    assert wrong(environ={"CHAPPE_OPERATORS__ORANGE": "x"}).startswith("CHAPPE_OPERATORS__ORANGE: no such setting")

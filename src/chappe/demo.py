@@ -20,13 +20,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from chappe.core.errors import ChappeError
+from chappe.http_client import call
 
 STORIES: Mapping[str, tuple[str, str]] = {
     # last digit → (what the simulator does, the state it has to end in)
@@ -83,7 +84,7 @@ def _tell_stories(console: Console, base_url: str, key: str) -> bool:
         text = f"Chappe demo {digit}: {story}."
         if digit == "5":
             text += " Lire https://example.org/bienvenue"
-        answer = _call(
+        answer = call(
             base_url,
             key,
             "POST",
@@ -106,7 +107,7 @@ def _tell_stories(console: Console, base_url: str, key: str) -> bool:
     for query in (f"identifier={identifier}", f"snapshotId={sent['0']}"):
         path = f"/v2/messages/status?{query}"
         console.print(f"\n[bold]GET {path}[/]")
-        console.print_json(json.dumps(_call(base_url, key, "GET", path)))
+        console.print_json(json.dumps(call(base_url, key, "GET", path)))
     return ended_well
 
 
@@ -120,7 +121,7 @@ def _follow(console: Console, base_url: str, key: str, sent: Mapping[str, str]) 
         while True:
             for digit, snapshot_id in sent.items():
                 path = f"/v2/messages/status?snapshotId={snapshot_id}"
-                statuses[digit] = _call(base_url, key, "GET", path)
+                statuses[digit] = call(base_url, key, "GET", path)
             done = sum(statuses[digit]["state"] == STORIES[digit][1] for digit in sent)
             progress.update(task, completed=done)
             if done == len(sent) or time.monotonic() > give_up:
@@ -149,7 +150,7 @@ def _keep_serving(console: Console, base_url: str, key: str, server: subprocess.
 def _server(listen: str, database: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "chappe", "serve", "--listen", listen, "--database", database]
     server = subprocess.Popen(  # noqa: S603 - our own program, no shell
-        command, env={**os.environ, **SHORT_DEADLINES}, start_new_session=True
+        command, env={**_environment(), **SHORT_DEADLINES}, start_new_session=True
     )
     try:
         yield server
@@ -166,33 +167,23 @@ def _wait_until_ready(base_url: str, server: subprocess.Popen[bytes]) -> bool:
     give_up = time.monotonic() + 20
     while time.monotonic() < give_up and server.poll() is None:
         try:
-            with urlopen(f"{base_url}/ready", timeout=2) as answer:  # noqa: S310 - http to loopback
-                if answer.status == 200:
-                    return True
-        except (URLError, OSError):
-            pass
-        time.sleep(0.05)
+            call(base_url, None, "GET", "/ready", timeout_seconds=2)
+        except ChappeError:
+            time.sleep(0.05)
+        else:
+            return True
     return False
 
 
 def _create_key(database: str) -> str:
     name = f"demo-{secrets.token_hex(3)}"
     command = [sys.executable, "-m", "chappe", "keys", "create", "--account", name, "--quiet"]
-    return subprocess.check_output([*command, "--database", database], text=True).strip()  # noqa: S603
+    return subprocess.check_output([*command, "--database", database], env=_environment(), text=True).strip()  # noqa: S603
 
 
-def _call(base_url: str, key: str, method: str, path: str, body: object = None) -> dict[str, Any]:
-    request = Request(  # noqa: S310 - http to loopback
-        base_url + path,
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"X-Primotexto-ApiKey": key, "Accept-Language": "en"},
-    )
-    try:
-        with urlopen(request, timeout=10) as answer:  # noqa: S310
-            return dict(json.load(answer))
-    except HTTPError as error:
-        raise SystemExit(f"{method} {path}: {error.code} {error.read().decode()}") from error
+def _environment() -> dict[str, str]:
+    """Without settings of ours: the demo must not write to an operator that is configured there."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CHAPPE_")}
 
 
 def _number(digit: str) -> str:

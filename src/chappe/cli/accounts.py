@@ -1,0 +1,285 @@
+"""`keys` and `accounts`: short work in the database itself, beside the server if one runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from chappe.cli.common import Commands, database_options, examples, json_option, print_json, print_table, read_settings
+
+if TYPE_CHECKING:
+    from chappe.core.message import Account, Key
+    from chappe.core.ports import Store
+    from chappe.settings import Settings
+
+T = TypeVar("T")
+
+
+@click.group(cls=Commands, short_help="Create, list and revoke API keys.")
+def keys() -> None:
+    """API keys: 32 hexadecimal characters, shown once. Works while the server runs, which follows at once."""
+
+
+@keys.command(
+    "create",
+    epilog=examples(
+        "chappe keys create --account shop",
+        "chappe keys create --account shop --test",
+        "export CHAPPE_API_KEY=$(chappe keys create --account shop --quiet)",
+    ),
+)
+@click.option("--account", "name", required=True, help="The account's name; a new name opens an account.")
+@click.option("--test", is_flag=True, help="A key whose messages only ever reach the simulator.")
+@click.option("--quiet", is_flag=True, help="Print the key alone.")
+@json_option
+@database_options
+def create_key(name: str, test: bool, quiet: bool, as_json: bool, database: str | None, config: Path | None) -> None:
+    """Make a key and print it: it is not shown again."""
+    if not name.isprintable() or not name.strip() or len(name) > 100:
+        raise click.BadParameter("1 to 100 printable characters", param_hint="--account")
+    import secrets
+
+    secret = secrets.token_hex(16)
+
+    async def create(store: Store) -> Key:
+        account = await store.open_account(name.strip(), _now())
+        return await store.create_key(account.id, _digest(secret), secret[:4], test=test, now=_now())
+
+    key = _in_store(read_settings(config, database=database), create, may_create=True)
+    if quiet:
+        click.echo(secret)
+    elif as_json:
+        print_json({"key": secret, **_key_row(key)})
+    else:
+        click.echo(secret)
+        kind = "test key" if test else "key"
+        click.echo(f"This is a {kind} of the account {key.account.name}. Keep it now: it is not shown again.", err=True)
+
+
+@keys.command("list", epilog=examples("chappe keys list", "chappe keys list --json"))
+@json_option
+@database_options
+def list_keys(as_json: bool, database: str | None, config: Path | None) -> None:
+    """List every key by its first four characters, revoked ones too."""
+    found = _in_store(read_settings(config, database=database), _list_keys)
+    if as_json:
+        print_json([_key_row(key) for key in found])
+        return
+    rows = [
+        (
+            str(key.id),
+            f"{key.hint}…",
+            key.account.name,
+            "test" if key.test else "live",
+            _date(key.created_at),
+            "" if key.revoked_at is None else _date(key.revoked_at),
+        )
+        for key in found
+    ]
+    print_table(("ID", "KEY", "ACCOUNT", "KIND", "CREATED", "REVOKED"), rows)
+
+
+@keys.command("revoke", epilog=examples("chappe keys revoke 3", "chappe keys revoke 9f2c"))
+@click.argument("which", metavar="ID|FIRST4|KEY")
+@json_option
+@database_options
+def revoke_key(which: str, as_json: bool, database: str | None, config: Path | None) -> None:
+    """Revoke a key, by its id, its first four characters, or the whole key."""
+
+    async def revoke(store: Store) -> Key:
+        if re.fullmatch("[0-9a-f]{32}", which):
+            whole = await store.find_key(_digest(which))
+            found = [] if whole is None else [whole]
+        else:
+            live = [key for key in await store.list_keys() if key.revoked_at is None]
+            found = [key for key in live if which in (str(key.id), key.hint)]
+        match found:
+            case [key]:
+                await store.revoke_key(key.id, _now())
+                return key
+            case []:
+                raise click.ClickException("no live key is that one; see `chappe keys list`")
+            case _:
+                ids = ", ".join(str(key.id) for key in found)
+                raise click.ClickException(f"several keys are that one: revoke by id, one of {ids}")
+
+    key = _in_store(read_settings(config, database=database), revoke)
+    if as_json:
+        print_json({"id": key.id, "account": key.account.name})
+    else:
+        click.echo(f"Key {key.id} ({key.hint}…) of the account {key.account.name} is revoked.")
+
+
+@click.group(cls=Commands, short_help="List accounts, change their settings.")
+def accounts() -> None:
+    """Accounts and what they decided for themselves."""
+
+
+@accounts.command("list", epilog=examples("chappe accounts list"))
+@json_option
+@database_options
+def list_accounts(as_json: bool, database: str | None, config: Path | None) -> None:
+    """List the accounts that have keys."""
+    found = _in_store(read_settings(config, database=database), _list_keys)
+    named = {key.account.name: key.account for key in found}
+    _print_accounts(list(named.values()), as_json)
+
+
+@accounts.command(
+    "set",
+    epilog=examples(
+        "chappe accounts set shop --sender MyShop --track-links",
+        "chappe accounts set shop --country BE --no-notify-opted-out",
+    ),
+)
+@click.argument("name")
+@click.option("--sender", metavar="SENDER", help="Default sender, 3 to 11 letters and digits; an empty one: none.")
+@click.option("--country", metavar="CC", help="Where national numbers belong, such as FR.")
+@click.option("--track-links/--no-track-links", default=None, help="Whether links are tracked unless a send says so.")
+@click.option(
+    "--notify-opted-out/--no-notify-opted-out",
+    default=None,
+    help="Whether notifications may reach people who wrote STOP.",
+)
+@json_option
+@database_options
+def set_account(
+    name: str,
+    sender: str | None,
+    country: str | None,
+    track_links: bool | None,
+    notify_opted_out: bool | None,
+    as_json: bool,
+    database: str | None,
+    config: Path | None,
+) -> None:
+    """Change an account's settings; what is not given stays. Prints them as they are then."""
+    changes: dict[str, Any] = {"track_links": track_links, "notify_opted_out": notify_opted_out}
+    if sender is not None:
+        changes["default_sender"] = _sender(sender)
+    if country is not None:
+        changes["country"] = _country(country)
+    given = {field: value for field, value in changes.items() if value is not None or field == "default_sender"}
+
+    async def change(store: Store) -> Account:
+        from dataclasses import replace
+
+        account = await store.find_account(name)
+        if account is None:
+            raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
+        settings = replace(account.settings, **given)
+        await store.save_settings(account.id, settings)
+        return replace(account, settings=settings)
+
+    _print_accounts([_in_store(read_settings(config, database=database), change)], as_json)
+
+
+def _in_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, may_create: bool = False) -> T:
+    """Does this little work in the database, beside the server if one runs."""
+    import asyncio
+
+    import apsw
+
+    from chappe.storage.sqlite import open_sqlite
+
+    path = settings.database_path
+    if not may_create and not path.exists():
+        raise click.ClickException(f"there is no database {path}; `chappe serve` and `chappe keys create` make one")
+    if not path.parent.is_dir():
+        raise click.ClickException(f"there is no folder {path.parent} for the database")
+
+    async def run() -> T:
+        store = await open_sqlite(path, beside=True)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run())
+    except apsw.Error as error:  # not a database, damaged
+        raise click.ClickException(f"{path}: {error}") from error
+
+
+async def _list_keys(store: Store) -> list[Key]:
+    return await store.list_keys()
+
+
+def _digest(secret: str) -> bytes:
+    from hashlib import sha256
+
+    return sha256(secret.encode("ascii")).digest()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _sender(text: str) -> str | None:
+    from chappe.core.numbers import SenderError, parse_sender
+
+    try:
+        return parse_sender(text) if text else None
+    except SenderError as error:
+        raise click.BadParameter(
+            "3 to 11 letters and digits without accents, not all digits", param_hint="--sender"
+        ) from error
+
+
+def _country(text: str) -> str:
+    from phonenumbers import SUPPORTED_REGIONS
+
+    if text.upper() not in SUPPORTED_REGIONS:
+        raise click.BadParameter("two letters of a country, such as FR", param_hint="--country")
+    return text.upper()
+
+
+def _key_row(key: Key) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "account": key.account.name,
+        "test": key.test,
+        "hint": key.hint,
+        "createdAt": key.created_at,
+        "revokedAt": key.revoked_at,
+    }
+
+
+def _print_accounts(found: list[Account], as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {
+                    "account": account.name,
+                    "blocked": account.blocked,
+                    "sender": account.settings.default_sender,
+                    "country": account.settings.country,
+                    "trackLinks": account.settings.track_links,
+                    "notifyOptedOut": account.settings.notify_opted_out,
+                }
+                for account in found
+            ]
+        )
+        return
+    rows = [
+        (
+            account.name,
+            account.settings.default_sender or "-",
+            account.settings.country,
+            "yes" if account.settings.track_links else "no",
+            "yes" if account.settings.notify_opted_out else "no",
+            "blocked" if account.blocked else "",
+        )
+        for account in found
+    ]
+    print_table(("ACCOUNT", "SENDER", "COUNTRY", "TRACKS LINKS", "NOTIFIES OPTED OUT", ""), rows)
+
+
+def _date(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000):%Y-%m-%d %H:%M}"

@@ -1,0 +1,79 @@
+"""What all commands share: how they end, their common options, how they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from chappe.core.errors import ChappeError
+
+if TYPE_CHECKING:
+    from chappe.settings import Settings
+
+Command: TypeAlias = Callable[..., Any]
+
+
+class WrongSettings(click.ClickException):
+    """What the command was told is wrong: one line on stderr says what."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group whose commands may raise ChappeError."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ChappeError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def examples(*lines: str) -> str:
+    """A command's epilog."""
+    return "\n\n".join(("Examples:", "\b\n" + "\n".join(f"  {line}" for line in lines)))
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+database_options = options(
+    click.option("--database", metavar="URL", help="sqlite:///FILE; otherwise that of the settings."),
+    click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML settings [CHAPPE_CONFIG]."),
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def read_settings(config: Path | None, environ: Mapping[str, str] = os.environ, **options: str | None) -> Settings:
+    """The settings; a wrong one ends the command with exit code 2."""
+    from chappe.settings import SettingsError, load_settings
+
+    try:
+        return load_settings(config, environ=environ, options=options)
+    except SettingsError as error:
+        raise WrongSettings(str(error)) from error
+
+
+def print_json(answer: object) -> None:
+    """Indented for a person; on one line for a program, which reads --watch line by line."""
+    click.echo(json.dumps(answer, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,214 @@
+"""Keys and accounts, each command against a real file, as it is used beside a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+from chappe.cli import main
+from chappe.core.message import Key
+from chappe.storage.sqlite import SqliteStore, open_sqlite
+
+pytest_plugins = ("cli_fixtures",)
+
+T = TypeVar("T")
+
+
+def run(cli: CliRunner, *arguments: str) -> Result:
+    return cli.invoke(main, arguments, catch_exceptions=False)
+
+
+def create(cli: CliRunner, *arguments: str) -> str:
+    result = run(cli, "keys", "create", "--account", "shop", "--quiet", *arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.removesuffix("\n")
+
+
+def find(secret: str, database: str = "chappe.db") -> Key | None:
+    async def find_key(store: SqliteStore) -> Key | None:
+        return await store.find_key(sha256(secret.encode()).digest())
+
+    return in_store(find_key, database)
+
+
+def in_store(work: Callable[[SqliteStore], Awaitable[T]], database: str = "chappe.db") -> T:
+    async def open_and_work() -> T:
+        store = await open_sqlite(database)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(open_and_work())
+
+
+def test_quiet_prints_the_key_alone_and_the_store_knows_it(cli: CliRunner) -> None:
+    secret = create(cli)
+    assert re.fullmatch("[0-9a-f]{32}", secret)
+    key = find(secret)
+    assert key is not None
+    assert (key.account.name, key.test, key.hint) == ("shop", False, secret[:4])
+
+
+def test_test_key_is_one(cli: CliRunner) -> None:
+    key = find(create(cli, "--test"))
+    assert key is not None
+    assert key.test
+
+
+def test_key_is_on_stdout_and_the_warning_on_stderr(cli: CliRunner) -> None:
+    result = run(cli, "keys", "create", "--account", "shop")
+    assert re.fullmatch("[0-9a-f]{32}\n", result.stdout)
+    assert "not shown again" in result.stderr
+
+
+def test_created_key_as_json(cli: CliRunner) -> None:
+    created = json.loads(run(cli, "keys", "create", "--account", "shop", "--test", "--json").stdout)
+    assert created["hint"] == created["key"][:4]
+    assert (created["account"], created["test"], created["revokedAt"]) == ("shop", True, None)
+
+
+def test_two_keys_of_one_name_belong_to_one_account(cli: CliRunner) -> None:
+    first, second = find(create(cli)), find(create(cli))
+    assert first is not None
+    assert second is not None
+    assert first.account == second.account
+    assert first.id != second.id
+
+
+def test_key_made_beside_an_open_store_is_seen_by_it(cli: CliRunner) -> None:
+    async def create_and_find(store: SqliteStore) -> Key | None:
+        secret = await asyncio.to_thread(create, cli)
+        return await store.find_key(sha256(secret.encode()).digest())
+
+    assert in_store(create_and_find) is not None
+
+
+def test_database_is_that_of_the_option_the_environment_or_the_file(cli: CliRunner) -> None:
+    Path("chappe.toml").write_text('database = "sqlite:///file.db"')
+    assert find(create(cli, "--database", "sqlite:///option.db", "--config", "chappe.toml"), "option.db")
+    assert find(create(cli, "--config", "chappe.toml"), "file.db")
+    absolute = Path.cwd() / "environment.db"
+    result = cli.invoke(
+        main, ["keys", "create", "--account", "shop", "--quiet"], env={"CHAPPE_DATABASE": f"sqlite:///{absolute}"}
+    )
+    assert find(result.stdout.strip(), "environment.db")
+
+
+def test_list_shows_every_key_but_never_the_key_itself(cli: CliRunner) -> None:
+    secrets = [create(cli), create(cli, "--test")]
+    run(cli, "keys", "revoke", secrets[0])
+    plain = run(cli, "keys", "list").stdout
+    head, first, second = plain.splitlines()
+    assert head.split() == ["ID", "KEY", "ACCOUNT", "KIND", "CREATED", "REVOKED"]
+    assert first.split()[:4] == ["1", f"{secrets[0][:4]}…", "shop", "live"]
+    assert second.split()[:4] == ["2", f"{secrets[1][:4]}…", "shop", "test"]
+    rows = json.loads(run(cli, "keys", "list", "--json").stdout)
+    assert [(row["id"], row["test"], row["revokedAt"] is None) for row in rows] == [(1, False, False), (2, True, True)]
+    assert not any(secret in plain or secret in json.dumps(rows) for secret in secrets)
+
+
+@pytest.mark.parametrize("by", ["id", "hint", "key"])
+def test_key_is_revoked_by_any_of_its_names(cli: CliRunner, by: str) -> None:
+    secret, other = create(cli), create(cli)
+    while other[:4] == secret[:4]:
+        other = create(cli)
+    which = {"id": "1", "hint": secret[:4], "key": secret}[by]
+    result = run(cli, "keys", "revoke", which)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert find(secret) is None
+    assert find(other) is not None
+    again = run(cli, "keys", "revoke", which)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "chappe keys list" in again.stderr
+
+
+def test_first_four_characters_of_several_keys_revoke_none(cli: CliRunner) -> None:
+    async def create_alike(store: SqliteStore) -> None:
+        account = await store.open_account("shop", 1)
+        for number in range(2):
+            await store.create_key(account.id, bytes([number]) * 32, "abcd", test=False, now=1)
+
+    in_store(create_alike)
+    result = run(cli, "keys", "revoke", "abcd")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "one of 1, 2" in result.stderr
+    assert "revoked" not in run(cli, "keys", "list").stdout
+
+
+@pytest.mark.parametrize("arguments", [["keys", "list"], ["keys", "revoke", "1"], ["accounts", "list"]])
+def test_looking_does_not_make_a_database(cli: CliRunner, arguments: list[str]) -> None:
+    result = run(cli, *arguments)
+    assert result.exit_code == 1
+    assert "there is no database chappe.db" in result.stderr
+    assert not Path("chappe.db").exists()
+
+
+def test_file_that_is_no_database_is_named(cli: CliRunner) -> None:
+    Path("chappe.db").write_text("hello, I am a text file, not a database\n" * 100)
+    result = run(cli, "keys", "list")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: chappe.db")
+
+
+def test_missing_folder_is_named(cli: CliRunner) -> None:
+    result = run(cli, "keys", "create", "--account", "shop", "--database", "sqlite:///missing/chappe.db")
+    assert (result.exit_code, result.stderr) == (1, "Error: there is no folder missing for the database\n")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 101])
+def test_account_needs_a_name_one_can_print(cli: CliRunner, name: str) -> None:
+    result = run(cli, "keys", "create", "--account", name)
+    assert result.exit_code == 2
+    assert not Path("chappe.db").exists()
+
+
+# --- accounts ----------------------------------------------------------------------------------------
+
+
+def test_settings_change_one_by_one(cli: CliRunner) -> None:
+    create(cli)
+    run(cli, "accounts", "set", "shop", "--sender", "MyShop", "--track-links")
+    result = run(cli, "accounts", "set", "shop", "--country", "be", "--notify-opted-out", "--json")
+    expected = {
+        "account": "shop",
+        "blocked": False,
+        "sender": "MyShop",
+        "country": "BE",
+        "trackLinks": True,
+        "notifyOptedOut": True,
+    }
+    assert json.loads(result.stdout) == [expected]
+    run(cli, "accounts", "set", "shop", "--sender", "", "--no-track-links")
+    changed = expected | {"sender": None, "trackLinks": False}
+    assert json.loads(run(cli, "accounts", "list", "--json").stdout) == [changed]
+
+
+def test_accounts_are_listed_once_each(cli: CliRunner) -> None:
+    create(cli)
+    create(cli)
+    lines = run(cli, "accounts", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["ACCOUNT", "shop"]
+
+
+def test_account_that_does_not_exist_is_not_made_by_a_slip(cli: CliRunner) -> None:
+    create(cli)
+    result = run(cli, "accounts", "set", "shpo", "--track-links")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no account is called shpo" in result.stderr
+
+
+@pytest.mark.parametrize("option", [("--sender", "été"), ("--sender", "0612345"), ("--country", "zz")])
+def test_wrong_account_setting_is_refused(cli: CliRunner, option: tuple[str, str]) -> None:
+    create(cli)
+    result = run(cli, "accounts", "set", "shop", *option)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert option[0] in result.stderr

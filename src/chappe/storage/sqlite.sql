@@ -97,7 +97,7 @@ WHERE message = $1 AND part = $2;
 DELETE FROM queue
 WHERE message = $1;
 
--- Takes the parts that are due off the queue, the longest waiting first.
+-- Takes the parts that are due off the queue, those that wait longest; they are returned in any order.
 -- name: take_due
 DELETE FROM queue
 WHERE (message, part) IN (
@@ -107,7 +107,7 @@ WHERE (message, part) IN (
     ORDER BY due_at, message, part
     LIMIT $4
 )
-RETURNING message, part;
+RETURNING due_at, message, part;
 
 -- name: find_epoch
 SELECT epoch
@@ -245,34 +245,47 @@ FROM reply_part
 WHERE connector = $1 AND number = $2 AND recipient = $3 AND reference = $4 AND total = $5
 ORDER BY sequence;
 
+-- name: find_reply_part
+SELECT octets, joined_at
+FROM reply_part
+WHERE connector = $1 AND number = $2 AND recipient = $3 AND reference = $4 AND total = $5 AND sequence = $6;
+
+-- name: forget_reply_parts
+DELETE FROM reply_part
+WHERE connector = $1 AND number = $2 AND recipient = $3 AND reference = $4 AND total = $5;
+
 -- name: mark_reply_parts
 UPDATE reply_part
 SET joined_at = $1
 WHERE connector = $2 AND number = $3 AND recipient = $4 AND reference = $5 AND total = $6;
 
--- The newest message handed over to that person through that connector: first of those whose sender is the address
--- that was answered, then of all. Looks back over each account's last 20 messages to the number.
+-- The message handed over last to that person through that connector: first of those whose sender is the address that
+-- was answered, then of all. Looks back over each account's messages to the number until 20 were handed over; what is
+-- only scheduled hides nothing.
 -- name: find_answered
-WITH RECURSIVE chain (id, previous, steps) AS (
-    SELECT m.id, m.previous, 1
+WITH RECURSIVE chain (id, previous, steps, handed_over) AS (
+    SELECT m.id, m.previous, 1, 0
     FROM latest l
     JOIN message m ON m.id = l.message
     WHERE l.number = $1
     UNION ALL
-    SELECT m.id, m.previous, c.steps + 1
+    SELECT m.id, m.previous, c.steps + 1,
+        c.handed_over + CASE WHEN EXISTS (
+            SELECT 1
+            FROM attempt a
+            WHERE a.message = c.id AND a.connector = $2
+        ) THEN 1 ELSE 0 END
     FROM chain c
     JOIN message m ON m.id = c.previous
-    WHERE c.steps < 20
+    WHERE c.handed_over < 20 AND c.steps < 1000
 )
 SELECT m.id, m.account
 FROM chain c
 JOIN message m ON m.id = c.id
-WHERE EXISTS (
-    SELECT 1
-    FROM attempt a
-    WHERE a.message = m.id AND a.connector = $2 AND (a.outcome IN (0, 1, 2, 4) OR a.verdict IS NOT NULL)
-)
-ORDER BY coalesce(m.sender = $3, 0) DESC, m.id DESC
+JOIN attempt a ON a.message = m.id
+WHERE a.connector = $2 AND (a.outcome IN (0, 1, 2, 4) OR a.verdict IS NOT NULL)
+GROUP BY m.id, m.account, m.sender
+ORDER BY coalesce(m.sender = $3, 0) DESC, max(a.claimed_at) DESC, m.id DESC
 LIMIT 1;
 
 -- name: insert_reply
@@ -372,7 +385,7 @@ WHERE outcome = 0;
 -- name: count_in_doubt
 SELECT count(*)
 FROM attempt
-WHERE outcome = 2;
+WHERE outcome = 2 AND verdict IS NULL;
 
 -- name: count_parked
 SELECT count(*)

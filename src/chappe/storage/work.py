@@ -433,9 +433,9 @@ def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, n
     taken: list[Row] = []
     for family in Family:  # in their order of precedence
         if len(taken) < limit:
-            taken += yield from ask("take_due", [(route, int(family), now, limit - len(taken))])
-    yield from work.load(id_ for id_, _ in taken)
-    journeys = [(journey, part) for id_, part in taken if (journey := work.find(id_)) is not None]
+            taken += sorted((yield from ask("take_due", [(route, int(family), now, limit - len(taken))])))
+    yield from work.load(id_ for _, id_, _ in taken)
+    journeys = [(journey, part) for _, id_, part in taken if (journey := work.find(id_)) is not None]
     barred = yield from _opted_out([journey.message for journey, _ in journeys])
     submissions, rows = [], []
     for journey, part in journeys:
@@ -583,6 +583,7 @@ def _match(
     by_form = yield from _match_forms(work, left, learnt, since)
     left = [report for report in left if id(report) not in by_form]
     by_reference = yield from _match_references(work, left)
+    yield from _learn_ids([(by_reference[id(report)], report) for report in left if id(report) in by_reference], now)
     matched: list[_Match] = []
     parked: list[Row] = []
     for job, report in receipts:
@@ -638,6 +639,15 @@ def _match_references(work: Workspace, reports: Sequence[ReceiptReport]) -> Step
     return {report: doubts[by][0] for report, by in wanted.items() if len(doubts[by]) == 1}
 
 
+def _learn_ids(matches: Iterable[tuple[AttemptKey, ReceiptReport]], now: int) -> Steps[None]:
+    """A receipt that found its attempt by reference tells the id that the lost answer carried.
+
+    The doubt is over with the first verdict, so what else the operator says is found by that id.
+    """
+    rows = {(report.connector, report.carrier_id, now, *key) for key, report in matches if report.carrier_id}
+    yield from tell("insert_carrier", sorted(rows))
+
+
 _DoubtKey: TypeAlias = tuple[str, int, str]
 """(connector, user_message_reference, number)."""
 
@@ -672,7 +682,7 @@ def _unpark(work: Workspace, learnt: Sequence[tuple[int, AttemptKey, Attempt]], 
         if exact or (journey is not None and journey.message.number == report.number):
             matched[row[0]] = (job, key, report)
     if doubted:
-        yield from _unpark_doubted(work, doubted, since, matched)
+        yield from _unpark_doubted(work, doubted, now, matched)
     yield from tell("delete_parked", [(row_id,) for row_id in sorted(matched)])
     return [matched[row_id] for row_id in sorted(matched)]
 
@@ -680,7 +690,7 @@ def _unpark(work: Workspace, learnt: Sequence[tuple[int, AttemptKey, Attempt]], 
 def _unpark_doubted(
     work: Workspace,
     doubted: Sequence[tuple[int, AttemptKey, Attempt]],
-    since: int,
+    now: int,
     matched: dict[int, _Match],
 ) -> Steps[None]:
     yield from work.save()
@@ -691,11 +701,14 @@ def _unpark_doubted(
     }
     doubts = yield from _doubts(set(by.values()))
     alone = {by[key]: (job, key) for job, key, _ in doubted if doubts[by[key]] == [key]}
-    rows = yield from ask("find_parked_by_reference", sorted((*wanted, since) for wanted in alone))
+    rows = yield from ask("find_parked_by_reference", sorted((*wanted, now - WEEK_MS) for wanted in alone))
+    found: list[tuple[AttemptKey, ReceiptReport]] = []
     for row in rows:
         report = _parked_report(row)
         job, key = alone[report.connector, report.reference or 0, report.number or ""]
         matched[row[0]] = (job, key, report)
+        found.append((key, report))
+    yield from _learn_ids(found, now)
 
 
 def _parked_row(report: ReceiptReport) -> Row:
@@ -774,6 +787,10 @@ def receive(work: Workspace, inbound: Sequence[Inbound], now: int) -> Steps[tupl
             reply, told = yield from _conclude(work, [message], complete=True)
         else:
             group = _Group(message.connector, message.number, message.recipient, message.reference, message.total)
+            cut_short = yield from _make_room(work, group, message, now)
+            if cut_short is not None:
+                whole.append(cut_short[0])
+                events += cut_short[1]
             yield from tell(
                 "insert_reply_part",
                 [(*_columns(group), message.sequence, message.octets, message.data_coding, message.at)],
@@ -785,6 +802,25 @@ def receive(work: Workspace, inbound: Sequence[Inbound], now: int) -> Steps[tupl
         whole.append(reply)
         events += told
     return whole, events
+
+
+def _make_room(work: Workspace, group: _Group, part: Inbound, now: int) -> Steps[tuple[Reply, list[Event]] | None]:
+    """Lets a part begin another message under a reference that was used before: phones count to 255, or not at all.
+
+    The same octets again are a part that the operator sends twice. Others, or the same long afterwards, are another
+    message: the one before them, if it never became whole, ends with what there is of it.
+    """
+    rows = yield from ask("find_reply_part", [(*_columns(group), part.sequence)])
+    if not rows:
+        return None
+    octets, joined_at = rows[0]
+    if octets == part.octets and (joined_at is None or now < joined_at + REPLY_PARTS_WAIT_MS):
+        return None
+    cut_short = None
+    if joined_at is None:
+        cut_short = yield from _finish(work, group, now, complete=False)
+    yield from tell("forget_reply_parts", [_columns(group)])
+    return cut_short
 
 
 def _finish(work: Workspace, group: _Group, now: int, *, complete: bool) -> Steps[tuple[Reply, list[Event]]]:

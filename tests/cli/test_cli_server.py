@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from chappe.cli import main
 
@@ -94,5 +97,49 @@ def test_simulator_runs_until_it_is_told_to_stop() -> None:
 def test_port_in_use_is_said(cli: CliRunner, server: Any) -> None:
     taken = server.url.removeprefix("http://")
     result = cli.invoke(main, ["simulate", "--listen", taken], catch_exceptions=False)
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: cannot listen on {taken}: ")
+    assert (result.exit_code, result.stderr) == (1, f"Error: cannot listen on {taken}: Address already in use\n")
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`chappe serve` in this folder, as a process of its own, stopped at the end."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAPPE_")}
+    command = [sys.executable, "-m", "chappe", "serve", *arguments]
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_serve_on_a_port_in_use_ends_with_one_line_and_no_trace(tmp_path: Path, server: Any) -> None:
+    taken = server.url.removeprefix("http://")
+    with serving(tmp_path, "--listen", taken) as process:
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == f"Error: cannot listen on {taken}: Address already in use"
+    assert "Traceback" not in errors
+
+
+def test_message_is_sent_and_followed_by_commands_alone(
+    cli: CliRunner, tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: str) -> Result:
+        return cli.invoke(main, arguments, catch_exceptions=False)
+
+    monkeypatch.setenv("CHAPPE_URL", f"http://127.0.0.1:{unused_port}")
+    with serving(tmp_path, "--listen", f"127.0.0.1:{unused_port}") as process:
+        assert process.stderr is not None
+        assert any(": serving " in line for line in process.stderr)
+        key = run("keys", "create", "--account", "shop", "--quiet").stdout.strip()
+        monkeypatch.setenv("CHAPPE_API_KEY", key)
+        sent = json.loads(run("send", "0600000000", "Bonjour", "--json").stdout)
+        followed = run("status", "0600000000", "--watch", "--every", "0.05", "--json").stdout.splitlines()
+        assert run("keys", "revoke", key).exit_code == 0
+        refused = run("status", "0600000000")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    last = json.loads(followed[-1])
+    assert (last["id"], last["state"], last["test"]) == (int(sent["snapshotId"]), "delivered", True)
+    assert (refused.exit_code, "(code 72)" in refused.stderr) == (1, True)
+    assert process.returncode == 0, errors

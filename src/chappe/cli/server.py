@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,8 @@ def serve(listen: str | None, database: str | None, config: Path | None) -> None
     from chappe.logs import configure_logs
 
     configure_logs(settings.log_format)
-    sys.exit(run(settings))
+    with _listening_on(settings.listen):
+        sys.exit(run(settings))
 
 
 @click.command(
@@ -80,10 +81,8 @@ def simulate(listen: str, mood: Path | None, system_id: str | None, password: st
         raise WrongSettings(f"{mood}: {error.strerror}") from error
     except ValueError as error:
         raise WrongSettings(f"{mood}: {error}") from error
-    try:
+    with _listening_on(listen):
         asyncio.run(_simulate(chosen, system_id, password, host, port))
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {listen}: {error.strerror or error}") from error
 
 
 async def _simulate(mood: Mood | None, system_id: str | None, password: str | None, host: str, port: int) -> None:
@@ -102,6 +101,23 @@ async def _simulate(mood: Mood | None, system_id: str | None, password: str | No
     with suppress(asyncio.CancelledError):
         await running
     click.echo(_counted(simulator.counts) or "Nobody came.")
+
+
+@contextmanager
+def _listening_on(listen: str) -> Iterator[None]:
+    """Says in one line why it cannot be listened there; any other error stays one."""
+    import errno
+    import os
+    import socket
+
+    try:
+        yield
+    except socket.gaierror as error:
+        raise click.ClickException(f"cannot listen on {listen}: no such host") from error
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+            raise
+        raise click.ClickException(f"cannot listen on {listen}: {os.strerror(error.errno)}") from error
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -27,10 +27,17 @@ ABORT_SECONDS = 5.0
 class Link(asyncio.Protocol):
     """A session and its connection. Its commands are the session's; what they produce is written by itself."""
 
-    def __init__(self, role: Role, on_events: OnEvents, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        role: Role,
+        on_events: OnEvents,
+        limits: Limits | None = None,
+        on_connected: Callable[[Link], None] | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.session = Session(role, self._loop.time(), limits)
         self.on_events = on_events
+        self._on_connected = on_connected
         self.lost: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection is gone."""
         self._transport: asyncio.Transport | None = None
@@ -87,6 +94,8 @@ class Link(asyncio.Protocol):
         if sock is not None:
             # Small PDUs must not wait for delayed acknowledgements.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._on_connected is not None:
+            self._on_connected(self)
         self._changed()
 
     def data_received(self, data: bytes) -> None:
@@ -189,14 +198,9 @@ async def serve(
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> asyncio.Server:
-    """Listens as an SMSC; `on_link` sees each connection before its first event. Raises OSError.
+    """Listens as an SMSC; `on_link` sees each connection, once TLS is agreed, before its first event. Raises OSError.
 
     The caller closes the server and the links it still knows.
     """
-
-    def accept() -> Link:
-        link = Link(Role.SMSC, on_events, limits)
-        on_link(link)
-        return link
-
-    return await asyncio.get_running_loop().create_server(accept, host, port, ssl=tls)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: Link(Role.SMSC, on_events, limits, on_link), host, port, ssl=tls)

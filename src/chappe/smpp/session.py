@@ -326,6 +326,10 @@ class Session:
             self._enter(_BOUND_BY[request.command_id])
         return True
 
+    def leave_unanswered(self, request: Pdu) -> None:
+        """Never answers a received request, as a peer under test may have to expect: it stops counting as owed."""
+        self._owed.pop(id(request), None)
+
     def close(self) -> None:
         """Ends the session without an unbind; what is in flight becomes OutcomeUnknown."""
         self._end(Cause.CLOSED_HERE)

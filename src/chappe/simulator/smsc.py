@@ -1,0 +1,463 @@
+"""The SMSC itself: takes submits, gives receipts and replies to whoever binds, as its mood says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from chappe.core.text import Alphabet, concatenation_header, encode, segment
+from chappe.simulator.agenda import Agenda
+from chappe.simulator.memory import Recent
+from chappe.simulator.moods import MAGIC, Fate, Mood, Script
+from chappe.simulator.phones import Phones, link_in, place_of, visit
+from chappe.simulator.receipts import WANTED, receipt
+from chappe.smpp import aio, codec, pdus
+from chappe.smpp.pdus import DataSm, DeliverSm, EsmClass, Npi, Pdu, Status, SubmitSm, Tag, Ton
+from chappe.smpp.session import (
+    BindRequested,
+    Closed,
+    Event,
+    Limits,
+    MisuseError,
+    OutcomeUnknown,
+    RequestReceived,
+    ResponseReceived,
+    Unbound,
+)
+from chappe.smpp.udh import Segment
+
+log = logging.getLogger(__name__)
+
+Submit: TypeAlias = SubmitSm | DataSm
+
+
+@dataclass(slots=True, frozen=True)
+class Submitted:
+    """A line of the ledger: every submit, and how it was taken. `message_id` is None when it was refused."""
+
+    pdu: Submit
+    status: int
+    message_id: bytes | None
+
+
+@dataclass(slots=True)
+class _Accepted:
+    pdu: Submit
+    place: Segment
+    script: Script
+    number: int
+    """The message id, before it is written in one of its forms."""
+    system_id: bytes
+    at: float
+    """Unix seconds."""
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """A deliver_sm until a client has taken it. `system_id` is whom it is for, or empty: anybody."""
+
+    pdu: DeliverSm
+    system_id: bytes
+
+
+@dataclass(slots=True)
+class _Client:
+    system_id: bytes
+    receives: bool
+    submits: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class _Owner:
+    """The client that last sent from an address, and how it described the address."""
+
+    system_id: bytes = b""
+    ton: int = Ton.UNKNOWN
+    npi: int = Npi.UNKNOWN
+
+
+class Simulator:
+    """An SMSC for tests, demonstrations and development. Use within one event loop."""
+
+    def __init__(
+        self,
+        mood: Mood | None = None,
+        *,
+        system_id: str | None = None,
+        password: str | None = None,
+        links: str | None = None,
+        ledger: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`system_id` and `password` are what a bind must show (None: anything). `links` is the one host, or
+        host:port, whose links …05 opens (None: this machine's), for whoever may send tests chooses the link.
+        `ledger` keeps every submit in memory. `wall_clock` (Unix seconds) dates the receipts."""
+        self.mood = mood or Mood()
+        self.counts: Counter[str] = Counter()
+        """submits, accepted, refused, throttled, unanswered, delivered (deliver_sm answered with ROK), redelivered,
+        given_up, clicks, binds, binds_refused."""
+        self.ledger: list[Submitted] | None = [] if ledger else None
+        self.inbox: list[tuple[str, str]] = []
+        """(number, text) of each whole message as its phone shows it; filled when `ledger` is on."""
+        self._credentials = (system_id, password)
+        self.links_host = links
+        self._wall_clock = wall_clock
+        self._chance = random.Random(self.mood.seed)  # noqa: S311 - dice, not a secret
+        self._scripts = {**MAGIC, **self.mood.numbers}
+        self._lengths = sorted({len(digits) for digits in self._scripts}, reverse=True)
+        self._next_id = int(wall_clock() * 1_000_000)  # unlike those of the last run
+        self._loop: asyncio.AbstractEventLoop
+        self._server: asyncio.Server | None = None
+        self._links: dict[aio.Link, _Client | None] = {}
+        self._agenda = Agenda(self._pump)
+        self._outboxes: defaultdict[bytes, deque[_Delivery]] = defaultdict(deque)
+        self._owners: Recent[bytes, _Owner] = Recent()
+        self._throttled: Recent[tuple[bytes, bytes], int] = Recent()
+        self._phones = Phones()
+        self._allowance = 0.0
+        self._allowance_at = float("-inf")
+        self._clicks: set[asyncio.Task[None]] = set()
+
+    # --- running ---
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> int:
+        """Listens and returns the port. Raises OSError. May be called again after `stop`: what was undelivered
+        is still there."""
+        limits = Limits(window=self.mood.window, max_owed=100_000)
+        self._loop = asyncio.get_running_loop()
+        self._server = await aio.serve(host, port, self._on_link, self._on_events, limits=limits, tls=tls)
+        self._agenda.resume()
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Closes the port and every connection."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._agenda.pause()
+        links, clicks = list(self._links), list(self._clicks)
+        self._links = dict.fromkeys(links)  # nobody's client any more, or what one link gives back goes to the next
+        for link in links:
+            link.close()
+        for click in clicks:
+            click.cancel()
+        await asyncio.gather(*(link.lost for link in links), *clicks, return_exceptions=True)
+
+    @property
+    def undelivered(self) -> int:
+        """Receipts and replies that wait for a client (not those in flight)."""
+        return sum(len(outbox) for outbox in self._outboxes.values())
+
+    def cut(self) -> None:
+        """Cuts every connection, as a broken network does."""
+        for link in list(self._links):
+            link.abort()
+
+    def unbind(self) -> None:
+        """Says goodbye to every client."""
+        for link in list(self._links):
+            self._unbind(link)
+
+    def send_mo(self, number: str, to: str, text: str | Sequence[str], order: Iterable[int] | None = None) -> None:
+        """A person at `number` (digits, with or without +) writes to the address `to`.
+
+        A long text travels in parts; a sequence is these parts. `order` is that of their arrival (from 1; default:
+        as written). They go to the client that last sent from `to`, else to the first that can receive. Raises
+        ValueError when a part is too long.
+        """
+        whole = segment(text if isinstance(text, str) else "".join(text))
+        parts = whole.parts if isinstance(text, str) else tuple(text)
+        address = to.encode("latin-1")
+        owner = self._owners.get(address, _Owner())
+        reference = self._chance.randrange(256)
+        deliveries = []
+        for sequence in order or range(1, len(parts) + 1):
+            header = concatenation_header(reference, len(parts), sequence) if len(parts) > 1 else b""
+            pdu = DeliverSm(
+                source_addr_ton=Ton.INTERNATIONAL,
+                source_addr_npi=Npi.ISDN,
+                source_addr=number.removeprefix("+").encode("latin-1"),
+                dest_addr_ton=owner.ton,
+                dest_addr_npi=owner.npi,
+                destination_addr=address,
+                esm_class=EsmClass.UDHI if header else 0,
+                data_coding=_CODINGS[whole.alphabet],
+                short_message=header + encode(parts[sequence - 1], whole.alphabet),
+            )
+            codec.encode(pdu)  # raises here rather than when its turn comes
+            deliveries.append(_Delivery(pdu, owner.system_id))
+        self._outboxes[owner.system_id].extend(deliveries)
+        self._pump()
+
+    # --- events ---
+
+    def _on_link(self, link: aio.Link) -> None:
+        self._links[link] = None
+        if self._server is None:  # accepted while we stopped
+            link.close()
+
+    def _on_events(self, link: aio.Link, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case RequestReceived(pdu):
+                    self._on_request(link, pdu)
+                case ResponseReceived(_Delivery() as delivery, pdu):
+                    self._on_delivered(delivery, pdu.command_status)
+                case OutcomeUnknown(_Delivery() as delivery, _):
+                    self._deliver_again(delivery)
+                case BindRequested(bind):
+                    self._on_bind(link, bind)
+                case Unbound():
+                    self._links[link] = None
+                case Closed():
+                    self._links.pop(link, None)
+                case _:
+                    pass
+        self._pump()
+
+    def _on_bind(self, link: aio.Link, bind: pdus.Bind) -> None:
+        system_id, password = self._credentials
+        if system_id is not None and bind.system_id != system_id.encode():
+            status = Status.ESME_RINVSYSID
+        elif password is not None and bind.password != password.encode():
+            status = Status.ESME_RINVPASWD
+        else:
+            self.counts["binds"] += 1
+            version = ((Tag.SC_INTERFACE_VERSION, b"\x34"),)
+            link.reply(bind, _BIND_RESPONSES[type(bind)](tlvs=version, system_id=b"simulator"))
+            self._links[link] = _Client(bind.system_id, not isinstance(bind, pdus.BindTransmitter))
+            return
+        self.counts["binds_refused"] += 1
+        link.reply(bind, status)
+
+    def _on_request(self, link: aio.Link, pdu: Pdu) -> None:
+        client = self._links[link]
+        if client is None:  # it unbound, or we cut it, within the same read
+            return
+        if not isinstance(pdu, SubmitSm | DataSm):
+            link.reply(pdu, _NOT_OFFERED.get(type(pdu), Status.ESME_RINVCMDID))
+            return
+        mood = self.mood
+        client.submits += 1
+        if client.submits == mood.drop_after:
+            self._links[link] = None  # so that it is not answered
+            self._on_submit(link, client, pdu)
+            link.abort()
+            return
+        self._on_submit(link, client, pdu)
+        if mood.unbind_every and client.submits % mood.unbind_every == 0:
+            self._unbind(link)
+
+    def _on_submit(self, link: aio.Link, client: _Client, pdu: Submit) -> None:
+        mood = self.mood
+        script = self._script(pdu.destination_addr)
+        now = self._loop.time()
+        answer_at = now + mood.answer_seconds
+        self.counts["submits"] += 1
+        status = self._refusal(pdu, script, now)
+        if status:
+            self.counts["throttled" if status == Status.ESME_RTHROTTLED else "refused"] += 1
+            self._note(pdu, status, None)
+            self._agenda.add(answer_at, partial(self._answer, link, pdu, status))
+            return
+        self.counts["accepted"] += 1
+        self._next_id += 1
+        message_id = mood.answer_ids.show(self._next_id)
+        self._note(pdu, 0, message_id)
+        self._owners[pdu.source_addr] = _Owner(client.system_id, pdu.source_addr_ton, pdu.source_addr_npi)
+        handset_at = now + mood.receipt_seconds
+        if mood.receipt_first:
+            answer_at = max(answer_at, handset_at)
+        else:
+            handset_at = max(handset_at, answer_at)
+        accepted = _Accepted(pdu, place_of(pdu), script, self._next_id, client.system_id, self._wall_clock())
+        self._agenda.add(handset_at, partial(self._at_handset, accepted))
+        if script.answered and not self._happens(mood.answers_lost):
+            self._agenda.add(answer_at, partial(self._answer, link, pdu, 0, message_id))
+        else:
+            self.counts["unanswered"] += 1
+            link.session.leave_unanswered(pdu)
+
+    def _refusal(self, pdu: Submit, script: Script, now: float) -> int:
+        if not 0 < len(pdu.destination_addr) <= 20:
+            return Status.ESME_RINVDSTADR
+        if len(pdu.source_addr) > 20:
+            return Status.ESME_RINVSRCADR
+        if self._over_rate(now):
+            return Status.ESME_RTHROTTLED
+        if script.status:
+            return script.status
+        if script.throttled and self._still_throttled(pdu):
+            return Status.ESME_RTHROTTLED
+        return self.mood.refused_status if self._happens(self.mood.refused) else 0
+
+    def _over_rate(self, now: float) -> bool:
+        rate = self.mood.throttle_above
+        if not rate:
+            return False
+        self._allowance = min(max(rate, 1.0), self._allowance + rate * (now - self._allowance_at))
+        self._allowance_at = now
+        if self._allowance < 1:
+            return True
+        self._allowance -= 1
+        return False
+
+    def _still_throttled(self, pdu: Submit) -> bool:
+        """Once or twice for each part, told apart by its number and octets."""
+        key = (pdu.destination_addr, pdu.user_data)
+        left = self._throttled.pop(key, None)
+        if left is None:
+            left = self._chance.randint(1, 2)
+        if left:
+            self._throttled[key] = left - 1
+        return left > 0
+
+    def _answer(self, link: aio.Link, pdu: Submit, status: int, message_id: bytes = b"") -> None:
+        if self.mood.receipt_first:
+            self._pump()
+        if self._links.get(link) is not None:
+            link.reply(pdu, status, message_id)
+
+    def _at_handset(self, accepted: _Accepted) -> None:
+        """The operator knows what became of this part: the receipt, and what the person does then."""
+        mood, pdu, script, place = self.mood, accepted.pdu, accepted.script, accepted.place
+        if (
+            script.receipt
+            and script.fate in WANTED[pdu.registered_delivery & 3]
+            and (mood.receipt_parts is None or place.sequence in mood.receipt_parts)
+            and not self._happens(mood.receipts_lost)
+        ):
+            told = receipt(
+                pdu,
+                script.fate,
+                message_id=mood.receipt_ids.show(accepted.number),
+                text=place.rest,
+                submitted_at=accepted.at,
+                done_at=self._wall_clock(),
+            )
+            self._outboxes[accepted.system_id].append(_Delivery(told, accepted.system_id))
+        if script.fate is Fate.DELIVERED and (script.reply or script.opens_link or self.ledger is not None):
+            text = self._phones.show(pdu, place)
+            if text is not None:
+                self._at_person(pdu, script, text)
+
+    def _at_person(self, pdu: Submit, script: Script, text: str) -> None:
+        number, sender = pdu.destination_addr.decode("latin-1"), pdu.source_addr.decode("latin-1")
+        if self.ledger is not None:
+            self.inbox.append((number, text))
+        at = self._loop.time() + self.mood.reply_seconds
+        if script.reply:
+            self._agenda.add(at, partial(self.send_mo, number, sender, script.reply))
+        if script.opens_link and (link := link_in(text)):
+            self._agenda.add(at, partial(self._click, link))
+
+    def _click(self, link: str) -> None:
+        click = self._loop.create_task(self._open(link))
+        self._clicks.add(click)
+        click.add_done_callback(self._clicks.discard)
+
+    async def _open(self, link: str) -> None:
+        try:
+            self.counts["clicks"] += await visit(link, self.links_host)
+        except (OSError, ValueError) as error:
+            log.warning("link not opened: %s", type(error).__name__)
+
+    # --- what goes to clients ---
+
+    def _pump(self) -> None:
+        """Gives each client what waits for it, as far as its window goes; what has no owner goes to any."""
+        if not any(self._outboxes.values()):
+            return
+        for link, client in self._links.items():
+            if client is None or not client.receives:
+                continue
+            for system_id in (client.system_id, b""):
+                outbox = self._outboxes[system_id]
+                while outbox and link.window_free:
+                    delivery = outbox.popleft()
+                    link.request(delivery.pdu, delivery)
+
+    def _on_delivered(self, delivery: _Delivery, status: int) -> None:
+        if status == Status.ESME_ROK:
+            self.counts["delivered"] += 1
+        elif status in _GIVEN_UP:
+            self.counts["given_up"] += 1
+        else:
+            self._agenda.add(self._loop.time() + self.mood.retry_seconds, partial(self._deliver_again, delivery))
+
+    def _deliver_again(self, delivery: _Delivery) -> None:
+        self.counts["redelivered"] += 1
+        self._outboxes[delivery.system_id].append(delivery)
+
+    def _unbind(self, link: aio.Link) -> None:
+        with suppress(MisuseError):  # not bound, or goodbye is already said
+            link.request(pdus.Unbind())
+
+    # --- habits ---
+
+    def _happens(self, share: float) -> bool:
+        return share > 0 and self._chance.random() < share
+
+    def _script(self, destination: bytes) -> Script:
+        digits = destination.decode("latin-1").removeprefix("+")
+        for length in self._lengths:
+            script = self._scripts.get(digits[:length])
+            if script is not None:
+                return script
+        return _ORDINARY
+
+    def _note(self, pdu: Submit, status: int, message_id: bytes | None) -> None:
+        if self.ledger is not None:
+            self.ledger.append(Submitted(pdu, status, message_id))
+
+
+async def run(
+    simulator: Simulator,
+    host: str,
+    port: int,
+    on_started: Callable[[int], None],
+    on_counts: Callable[[Mapping[str, int]], None] | None = None,
+    *,
+    every_seconds: float = 60.0,
+) -> None:
+    """Runs until cancelled. Tells the port once, and the counts at these intervals when they have changed.
+
+    Raises OSError when it cannot listen.
+    """
+    bound = await simulator.start(host, port)
+    try:
+        on_started(bound)
+        told = simulator.counts.copy()
+        while True:
+            await asyncio.sleep(every_seconds)
+            if on_counts is not None and simulator.counts != told:
+                told = simulator.counts.copy()
+                on_counts(told)
+    finally:
+        await simulator.stop()
+
+
+_ORDINARY = Script()
+_CODINGS = {Alphabet.GSM7: int(pdus.DataCoding.SMSC_DEFAULT), Alphabet.UCS2: int(pdus.DataCoding.UCS2)}
+_BIND_RESPONSES: Mapping[type[pdus.Bind], type[pdus.BindResp]] = {
+    pdus.BindTransmitter: pdus.BindTransmitterResp,
+    pdus.BindReceiver: pdus.BindReceiverResp,
+    pdus.BindTransceiver: pdus.BindTransceiverResp,
+}
+_NOT_OFFERED: Mapping[type[Pdu], Status] = {
+    pdus.QuerySm: Status.ESME_RQUERYFAIL,
+    pdus.CancelSm: Status.ESME_RCANCELFAIL,
+    pdus.ReplaceSm: Status.ESME_RREPLACEFAIL,
+}
+_GIVEN_UP = frozenset({Status.ESME_RX_P_APPN, Status.ESME_RX_R_APPN})
+"""The answers to a deliver_sm after which it is not tried again."""

@@ -5,7 +5,12 @@ ChappeError                    the command line prints the message and ends
 ├── Invalid                    the API caller must change something: the contract's code, 4xx
 │   ├── NumberError            (numbers) the same, about a phone number
 │   └── SenderError            (numbers) the same, about a sender
-└── NewerSchemaError           (storage.migrate) the store is left alone; a newer Chappe is needed
+├── NewerSchemaError           (storage.migrate) the store is left alone; a newer Chappe is needed
+├── SettingsError              (settings) the server does not start; a setting is to be mended
+├── Unreachable                (http_client) no server answers; it may be started, or asked again
+└── Declined                   (http_client) the server said no, with the contract's code
+
+The API (api.problems) and the wiring (app) have one each of their own.
 
 An operator's "no" is a value, not an error. SMPP has a tree of its own, because `smpp` imports nothing of ours.
 """

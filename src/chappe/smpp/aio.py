@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 
 from chappe.smpp.codec import SubmitBody
 from chappe.smpp.pdus import Pdu
-from chappe.smpp.session import Closed, Event, Limits, Role, Session, State
+from chappe.smpp.session import Event, Limits, Role, Session, State
 
 OnEvents: TypeAlias = Callable[["Link", list[Event]], None]
 """Called on the loop with the events of one read, timer or loss, in order; the last one ever is Closed. An empty
@@ -42,6 +42,7 @@ class Link(asyncio.Protocol):
         """Done when the connection is gone."""
         self._transport: asyncio.Transport | None = None
         self._can_write = True
+        self._delivering = False
         self._flush_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._cut: asyncio.TimerHandle | None = None
@@ -124,20 +125,29 @@ class Link(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._can_write = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
         self._changed()
-        self.on_events(self, [])
+        if self.session.state is not State.CLOSED:
+            self.on_events(self, [])
 
     # --- inside ---
 
     def _deliver(self) -> None:
-        events = self.session.events()
-        if events:
-            closed = isinstance(events[-1], Closed)
-            self.on_events(self, events)
-            if closed:
+        if self._delivering:
+            # A handler closes the link: Closed comes after the events that it has in hand.
+            return
+        self._delivering = True
+        try:
+            while events := self.session.events():
+                self.on_events(self, events)
+        finally:
+            # Also when a handler raises, or the connection would stay open and its timer unset.
+            self._delivering = False
+            if self.session.state is State.CLOSED:
                 self._flush()
                 self._close_transport()
-        self._changed()
+            self._changed()
 
     def _changed(self) -> None:
         if not self._flush_due and self._transport is not None:
@@ -157,6 +167,9 @@ class Link(asyncio.Protocol):
             octets = self.session.data_to_send()
             if octets:
                 self._transport.write(octets)
+        elif self.session.unsent > self.session.limits.max_owed:
+            # A peer that asks and does not read: without this its answers would fill the memory.
+            self._transport.pause_reading()
         deadline = self.session.timer()
         # An earlier timer is left to fire: it finds nothing due and sets the next. Moving it each time costs.
         if deadline is not None and (self._timer is None or self._timer.when() > deadline):

@@ -265,6 +265,15 @@ class Session:
         """How many messages may be sent now; 0 when not bound."""
         return self.limits.window - self._window_used if self._may_send & WINDOWED else 0
 
+    @property
+    def unsent(self) -> int:
+        """How many PDUs wait in `data_to_send`."""
+        return len(self._out)
+
+    def may_send(self, pdu_class: type[Pdu]) -> bool:
+        """Whether `request` takes such a PDU now, the window apart."""
+        return pdu_class.command_id in self._may_send
+
     # --- the application's commands ---
 
     def request(self, pdu: Pdu, now: float, token: object = None) -> int:
@@ -279,7 +288,8 @@ class Session:
         self._sequence = sequence_number
         if command_id in RESPONSE_TO:
             self._await_response(sequence_number, token, command_id, now)
-        if command_id == pdus.Unbind.command_id:
+        if command_id in _BOUND_BY or command_id == pdus.Unbind.command_id:
+            # Nothing can be asked until the answer has decided the state.
             self._may_send = frozenset()
         return sequence_number
 
@@ -371,7 +381,7 @@ class Session:
 
     def receive_eof(self) -> None:
         """The peer has closed its side, or the connection is gone."""
-        self._end(Cause.CONNECTION_LOST)
+        self._end(Cause.UNBOUND if self._state is State.UNBOUND else Cause.CONNECTION_LOST)
 
     def timer(self) -> float | None:
         """When to call `handle_timer`; it may be later or earlier after any other call."""
@@ -409,11 +419,10 @@ class Session:
 
     def _check(self, command_id: int, count: int) -> None:
         if command_id not in self._may_send:
-            raise MisuseError(f"{self.role.value} may not send {command_id:#010x} in {self._state.value}")
+            waiting = " while its bind or unbind is not answered" if self._control else ""
+            raise MisuseError(f"{self.role.value} may not send {command_id:#010x} in {self._state.value}{waiting}")
         if command_id in WINDOWED and self._window_used + count > self.limits.window:
             raise WindowFullError(f"{self._window_used} of {self.limits.window} are in flight")
-        if command_id in _BOUND_BY and self._control:
-            raise MisuseError("a bind is already in flight")
 
     def _free_sequence_number(self) -> int:
         """1 to 0x7FFFFFFF and round again (§5.1.4), passing over those that may still be answered."""
@@ -426,7 +435,7 @@ class Session:
     def _await_response(self, sequence_number: int, token: object, command_id: int, now: float) -> None:
         limits = self.limits
         if command_id in _TIMEOUT_CAUSE:
-            seconds = limits.bind_seconds if command_id in _BOUND_BY else limits.probe_seconds
+            seconds = limits.probe_seconds if command_id == pdus.EnquireLink.command_id else limits.bind_seconds
             self._control[sequence_number] = _Pending(token, command_id, now + seconds)
         else:
             self._in_flight[sequence_number] = _Pending(token, command_id, now + limits.response_seconds)
@@ -453,8 +462,9 @@ class Session:
                 break
             del table[sequence_number]
             if table is self._late:
-                if pending.deadline > now:
-                    self._events.append(LateResponse(pending.token, pdu))
+                if pending.deadline <= now:
+                    break
+                self._events.append(LateResponse(pending.token, pdu))
                 return
             if pending.token is not _OURS:
                 self._events.append(ResponseReceived(pending.token, pdu))
@@ -468,8 +478,9 @@ class Session:
     def _control_answered(self, command_id: int, response: Pdu) -> None:
         if command_id == pdus.Unbind.command_id:
             self._end(Cause.UNBOUND)
-        elif command_id in _BOUND_BY and response.command_status == 0 and isinstance(response, pdus.BindResp):
-            self._enter(_BOUND_BY[command_id])
+        elif command_id in _BOUND_BY:
+            bound = response.command_status == 0 and isinstance(response, pdus.BindResp)
+            self._enter(_BOUND_BY[command_id] if bound else State.OPEN)
 
     def _receive_request(self, pdu: Pdu) -> None:
         command_id = pdu.command_id
@@ -502,7 +513,15 @@ class Session:
         self._out.append(codec.encode_header(pdus.UnbindResp.command_id, 0, pdu.sequence_number))
         if self._state is State.UNBOUND:
             return
-        self._forget_all(Cause.UNBOUND)
+        # Answers may still be on their way behind it; that to an unbind of ours, which it crossed, ends the session.
+        late = self._heard_at + self.limits.late_seconds
+        for sequence_number, pending in self._in_flight.items():
+            self._late[sequence_number] = pending._replace(deadline=late)
+        ours = {number: sent for number, sent in self._control.items() if sent.command_id == pdus.Unbind.command_id}
+        for sequence_number in ours:
+            del self._control[sequence_number]
+        self._give_up(Cause.UNBOUND)
+        self._control.update(ours)
         self._enter(State.UNBOUND)
         self._bind_deadline = self._heard_at + self.limits.bind_seconds
         self._events.append(Unbound())
@@ -553,11 +572,12 @@ class Session:
         self._may_send = _MAY_SEND[self.role, state]
         self._may_receive = _MAY_RECEIVE[self.role.peer, state]
 
-    def _forget_all(self, cause: Cause) -> None:
+    def _give_up(self, cause: Cause) -> None:
+        """Ends all that we asked, and forgets all that the peer did."""
         for pending in (*self._in_flight.values(), *self._control.values()):
             if pending.token is not _OURS:
                 self._events.append(OutcomeUnknown(pending.token, cause))
-        for table in (self._in_flight, self._control, self._late, self._owed):
+        for table in (self._in_flight, self._control, self._owed):
             table.clear()
         self._window_used = 0
 
@@ -565,7 +585,7 @@ class Session:
         if self._state is State.CLOSED:
             return
         self._enter(State.CLOSED)
-        self._forget_all(cause)
+        self._give_up(cause)
         self._chunks.clear()
         self._events.append(Closed(cause))
 

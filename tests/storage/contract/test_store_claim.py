@@ -421,9 +421,9 @@ async def test_released_part_of_a_message_decided_meanwhile_does_not_leave(scene
     first, second = await scene.claim()
     await scene.store.settle([refused(first, Treatment.PERMANENT)], NOW + SECOND)
     await scene.store.release([second.key], NOW + 2 * SECOND)
+    assert await scene.store.next_due("live") is None
     assert await scene.claim(now=NOW + MINUTE) == []
     assert await scene.state(message) is State.ERROR
-    assert await scene.store.next_due("live") is None
 
 
 async def test_released_notification_still_leaves_first(scene: Scene) -> None:

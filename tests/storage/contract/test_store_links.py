@@ -32,6 +32,13 @@ async def test_first_click_of_a_person_opens_the_message(scene: Scene, message: 
     assert await scene.state(message) is State.OPENED
 
 
+async def test_only_the_first_click_of_a_link_is_a_fact(scene: Scene, message: MessageId) -> None:
+    await scene.store.open_link(LINK.token, human=True, now=SOON)
+    opened = await scene.read(message)
+    await scene.store.open_link(LINK.token, human=True, now=SOON + HOUR)
+    assert await scene.read(message) == opened
+
+
 async def test_later_clicks_lead_on_and_change_no_time(scene: Scene, message: MessageId) -> None:
     await scene.store.open_link(LINK.token, human=True, now=SOON)
     assert await scene.store.open_link(LINK.token, human=True, now=SOON + HOUR) == LINK.url

@@ -159,6 +159,13 @@ async def test_id_written_otherwise_is_not_believed_unless_the_number_agrees(sce
     assert await parked(scene) == 1
 
 
+async def test_id_written_otherwise_and_used_again_means_the_newest_attempt(scene: Scene) -> None:
+    older = await scene.hand_over(HEXADECIMAL, now=NOW)
+    newer = await scene.hand_over(HEXADECIMAL, now=NOW + HOUR, accepted_at=NOW + HOUR)
+    await scene.store.settle([a_receipt(DECIMAL)], NOW + 2 * HOUR)
+    assert [await scene.state(message) for message in (older, newer)] == [State.SENT, State.DELIVERED]
+
+
 async def test_id_as_received_wins_over_one_written_otherwise(scene: Scene) -> None:
     exact = await scene.hand_over(DECIMAL)
     lookalike = await scene.hand_over(HEXADECIMAL)

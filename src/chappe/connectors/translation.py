@@ -1,0 +1,296 @@
+"""Between the journey's records and SMPP: submissions become submit_sm, what operators say becomes facts.
+
+Decides what things mean, and nothing else: no connection, no clock, no state beyond a cache of templates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import TypeAlias
+
+from chappe.core.message import (
+    Answered,
+    AttemptKey,
+    AttemptReport,
+    DoubtBegan,
+    Inbound,
+    ReceiptReport,
+    Refused,
+    Submission,
+    Treatment,
+    Verdict,
+)
+from chappe.core.receipts import NOT_ASSIGNED, read_receipt
+from chappe.core.text import Alphabet, concatenation_header, encode, segment
+from chappe.smpp.codec import EncodeError, SubmitBody, SubmitTemplate
+from chappe.smpp.pdus import DataCoding, DataSm, DeliverSm, EsmClass, IdResp, Npi, Pdu, Status, SubmitSm, Tag, Ton
+from chappe.smpp.session import Cause
+from chappe.smpp.udh import Segment, concatenation
+
+Delivered: TypeAlias = DeliverSm | DataSm
+"""What an operator brings: a receipt, or a message from a person."""
+
+
+# --- the answers -------------------------------------------------------------------------------------
+
+_VENDORS_OWN = range(0x400, 0x500)
+
+TREATMENTS: Mapping[int, Treatment] = {
+    # Slower, and the same message again.
+    Status.ESME_RTHROTTLED: Treatment.THROTTLED,
+    Status.ESME_RMSGQFUL: Treatment.THROTTLED,
+    # Again later, a few times.
+    Status.ESME_RSYSERR: Treatment.TEMPORARY,
+    Status.ESME_RSUBMITFAIL: Treatment.TEMPORARY,
+    Status.ESME_RX_T_APPN: Treatment.TEMPORARY,
+    Status.ESME_RUNKNOWNERR: Treatment.TEMPORARY,
+    # Nothing wrong with the message: the bind is.
+    Status.ESME_RINVBNDSTS: Treatment.SESSION,
+    Status.ESME_RALYBND: Treatment.SESSION,
+    Status.ESME_RBINDFAIL: Treatment.SESSION,
+    Status.ESME_RINVPASWD: Treatment.SESSION,
+    Status.ESME_RINVSYSID: Treatment.SESSION,
+    # Vendors' own codes mean anything, from "no credit" to "try again": the safe reading is "not now".
+    **dict.fromkeys(_VENDORS_OWN, Treatment.TEMPORARY),
+}
+"""command_status → what it asks for (SMPP 3.4 §5.1.3, table 5-2). All others that the specification names find
+fault with this PDU, which would be refused again: PERMANENT. Those it does not name are read like vendors' own."""
+
+UNCERTAIN = frozenset({Status.ESME_RSYSERR, Status.ESME_RSUBMITFAIL, Status.ESME_RUNKNOWNERR, *_VENDORS_OWN})
+"""Statuses after which the message may have gone out all the same; so may it after one that nobody names."""
+
+_NAMED = frozenset(Status)
+
+
+def treatment_of(status: int, overrides: Mapping[int, Treatment]) -> Treatment:
+    """What this refusal asks for at this operator."""
+    unlisted = Treatment.PERMANENT if status in _NAMED else Treatment.TEMPORARY
+    return overrides.get(status, TREATMENTS.get(status, unlisted))
+
+
+def answer_to(key: AttemptKey, response: Pdu, at: int, overrides: Mapping[int, Treatment]) -> AttemptReport:
+    """The fact in a submit's response, or in the generic_nack in its place."""
+    message, part, attempt = key
+    if isinstance(response, IdResp) and response.command_status == 0:
+        return AttemptReport(message, Answered(part, attempt, at, response.message_id.decode("latin-1")))
+    # A nack that says ROK contradicts itself: nobody knows what it means.
+    status = response.command_status or Status.ESME_RUNKNOWNERR
+    uncertain = status in UNCERTAIN or status not in _NAMED
+    return AttemptReport(message, Refused(part, attempt, at, int(status), treatment_of(status, overrides), uncertain))
+
+
+CAUSES: Mapping[Cause, str] = {
+    Cause.RESPONSE_TIMEOUT: "timeout",
+    Cause.CONNECTION_LOST: "disconnected",
+    Cause.LINK_DEAD: "unresponsive",
+    Cause.BIND_TIMEOUT: "unresponsive",
+    Cause.PARTIAL_TIMEOUT: "garbled",
+    Cause.BAD_LENGTH: "garbled",
+    Cause.UNBOUND: "unbound",
+    Cause.CLOSED_HERE: "closed",
+}
+"""Why an answer is not to be expected, in one word for programs."""
+
+
+def doubt_about(key: AttemptKey, cause: Cause, at: int) -> AttemptReport:
+    """The fact that no answer came."""
+    message, part, attempt = key
+    return AttemptReport(message, DoubtBegan(part, attempt, at, CAUSES[cause]))
+
+
+# --- the submits -------------------------------------------------------------------------------------
+
+_CODINGS: Mapping[Alphabet, DataCoding] = {
+    Alphabet.GSM7: DataCoding.SMSC_DEFAULT,
+    Alphabet.UCS2: DataCoding.UCS2,
+}
+_SHORT_CODE_DIGITS = 8
+_MAX_VALIDITY_SECONDS = 63 * 86_400
+
+
+class UnwritableError(Exception):
+    """No submit_sm can carry this submission; `status` is what an operator would say to it."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.name)
+        self.status = status
+
+
+class Writer:
+    """Writes one operator's submits."""
+
+    def __init__(
+        self,
+        *,
+        sender: str = "",
+        short_code_ton: int = Ton.NETWORK_SPECIFIC,
+        short_code_npi: int = Npi.UNKNOWN,
+        references: bool = True,
+    ) -> None:
+        """`sender` is for messages that name none; without one too, the operator chooses."""
+        self._sender = sender
+        self._short_code = (short_code_ton, short_code_npi)
+        self._references = references
+        self._template = lru_cache(1_024)(self._make_template)
+
+    def body(self, submission: Submission, now: int) -> SubmitBody:
+        """The submit_sm of one part. Raises UnwritableError."""
+        attempt = submission.attempt
+        template = self._template(submission.sender or self._sender)
+        esm_class, data_coding, octets = _user_data(submission)
+        try:
+            return template.body(
+                submission.number.removeprefix("+").encode("ascii"),
+                octets,
+                esm_class=esm_class,
+                data_coding=data_coding,
+                reference=attempt.reference if self._references else None,
+                validity_period=_relative_time(-((now - submission.expires_at) // 1_000)),
+            )
+        except (EncodeError, UnicodeEncodeError) as error:
+            raise UnwritableError(Status.ESME_RINVDSTADR) from error
+
+    def address(self, sender: str) -> tuple[int, int, bytes]:
+        """TON, NPI and octets of a sender. Raises UnwritableError.
+
+        §5.2.5 leaves short codes open; most operators ask for 3 and 0, and each may say otherwise.
+        """
+        digits = sender.removeprefix("+")
+        if not re.fullmatch("[0-9]{1,20}", digits):
+            return (Ton.ALPHANUMERIC, Npi.UNKNOWN, _letters(sender)) if sender else (Ton.UNKNOWN, Npi.UNKNOWN, b"")
+        if sender != digits or digits.startswith("00"):
+            return Ton.INTERNATIONAL, Npi.ISDN, digits.removeprefix("00").encode("ascii")
+        if len(digits) <= _SHORT_CODE_DIGITS:
+            return *self._short_code, digits.encode("ascii")
+        return Ton.NATIONAL if digits.startswith("0") else Ton.INTERNATIONAL, Npi.ISDN, digits.encode("ascii")
+
+    def _make_template(self, sender: str) -> SubmitTemplate:
+        ton, npi, octets = self.address(sender)
+        return SubmitTemplate(
+            SubmitSm(
+                source_addr_ton=ton,
+                source_addr_npi=npi,
+                source_addr=octets,
+                dest_addr_ton=Ton.INTERNATIONAL,
+                dest_addr_npi=Npi.ISDN,
+                registered_delivery=1,
+            )
+        )
+
+
+def _letters(sender: str) -> bytes:
+    """§5.2.8: at most 20 octets. Raises UnwritableError."""
+    try:
+        octets = sender.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise UnwritableError(Status.ESME_RINVSRCADR) from error
+    if len(octets) > 20 or 0 in octets:
+        raise UnwritableError(Status.ESME_RINVSRCADR)
+    return octets
+
+
+def _user_data(submission: Submission) -> tuple[int, int, bytes]:
+    """esm_class, data_coding and octets of this part."""
+    segmented = segment(submission.text)
+    parts, number = segmented.parts, submission.attempt.part
+    if len(parts) != submission.parts or not 1 <= number <= len(parts):
+        # Parts cut by other rules would not join to this text on the phone.
+        raise UnwritableError(Status.ESME_RINVMSGLEN)
+    try:
+        octets = encode(parts[number - 1], segmented.alphabet)
+        coding = _CODINGS[segmented.alphabet]
+        if len(parts) == 1:
+            return 0, coding, octets
+        # The same for all parts and attempts, so that a phone joins a resent part with the others. The remainder
+        # lets every octet of the id count, however ids are made.
+        header = concatenation_header(submission.attempt.message % 255, len(parts), number)
+        return EsmClass.UDHI, coding, header + octets
+    except ValueError as error:
+        raise UnwritableError(Status.ESME_RINVMSGLEN) from error
+
+
+@lru_cache(1_024)
+def _relative_time(seconds: int) -> bytes:
+    """`YYMMDDhhmmss000R` (§7.1.1.2), from a second to 63 days; a month counts as 30 days, for DD ends at 31."""
+    minutes, second = divmod(min(max(seconds, 1), _MAX_VALIDITY_SECONDS), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    month, day = divmod(days, 30)
+    return b"00%02d%02d%02d%02d%02d000R" % (month, day, hour, minute, second)
+
+
+# --- what operators bring ----------------------------------------------------------------------------
+
+_INTERMEDIATE = EsmClass.INTERMEDIATE_NOTIFICATION
+_OF_RECEIPTS = EsmClass.RECEIPT | _INTERMEDIATE
+
+
+def receipt_in(
+    pdu: Delivered, connector: str, at: int, not_assigned: Collection[str] = NOT_ASSIGNED
+) -> ReceiptReport | None:
+    """The receipt in a deliver_sm or data_sm; None for a message from a person.
+
+    A receipt says so in esm_class (§5.2.12). Operators that leave it 0 are believed only when receipted_message_id
+    is there: a text that merely looks like a receipt may be a person's. A receipt that cannot be read keeps its
+    octets, without an id and without a verdict. `not_assigned`: see `read_receipt`.
+    """
+    kind = pdu.esm_class & EsmClass.TYPE_MASK
+    receipted = pdu.tlv(Tag.RECEIPTED_MESSAGE_ID)
+    if not kind & _OF_RECEIPTS and (kind or receipted is None):
+        return None
+    octets = pdu.user_data
+    receipt = read_receipt(
+        _without_header(pdu, octets).rest if pdu.esm_class & EsmClass.UDHI else octets,
+        receipted_message_id=receipted,
+        message_state=pdu.tlv_int(Tag.MESSAGE_STATE),
+        network_error_code=pdu.tlv(Tag.NETWORK_ERROR_CODE),
+        not_assigned=not_assigned,
+    )
+    number = e164(pdu.source_addr)
+    reference = pdu.tlv_int(Tag.USER_MESSAGE_REFERENCE)
+    if receipt is None:
+        return ReceiptReport(connector, "", at, None, "unread", reference, number, octets)
+    verdict = receipt.verdict
+    if kind & _INTERMEDIATE and verdict is not Verdict.DELIVERED:
+        # The operator still tries (§5.2.12): what it says of a failure is not the end.
+        verdict = None
+    return ReceiptReport(connector, receipt.carrier_id, at, verdict, receipt.detail, reference, number, octets)
+
+
+def inbound_in(pdu: Delivered, connector: str, at: int) -> Inbound:
+    """The message from a person, or the part of one, in a deliver_sm or data_sm."""
+    source = pdu.source_addr
+    place = _without_header(pdu, pdu.user_data)
+    return Inbound(
+        connector,
+        e164(source) or source.decode("latin-1"),
+        pdu.destination_addr.decode("latin-1"),
+        at,
+        place.rest,
+        pdu.data_coding,
+        place.reference,
+        place.total,
+        place.sequence,
+    )
+
+
+def e164(address: bytes) -> str | None:
+    """`+digits` of an address that can be an international number, written with +, 00 or neither."""
+    found = re.fullmatch(rb"(?:\+|00)?([1-9][0-9]{6,14})", address)
+    return "+" + found[1].decode("ascii") if found else None
+
+
+def _without_header(pdu: Delivered, octets: bytes) -> Segment:
+    """The text and its place: by the header in it, else by the SAR parameters (§5.3.2.22 to 24)."""
+    found = concatenation(octets) if pdu.esm_class & EsmClass.UDHI else None
+    if found is not None and found.total > 1:
+        return found
+    rest = octets if found is None else found.rest
+    reference = pdu.tlv_int(Tag.SAR_MSG_REF_NUM)
+    total = pdu.tlv_int(Tag.SAR_TOTAL_SEGMENTS) or 0
+    sequence = pdu.tlv_int(Tag.SAR_SEGMENT_SEQNUM) or 0
+    if reference is None or not 1 <= sequence <= total:
+        return Segment(0, 1, 1, rest)
+    return Segment(reference, total, sequence, rest)

@@ -1,0 +1,222 @@
+"""One bind, made again whenever it ends.
+
+Knows no messages: the events of its link go to its owner, who tells it what concerns the bind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from chappe.connectors.counts import Counts
+from chappe.connectors.smpp_settings import SmppSettings
+from chappe.core.message import AttemptKey
+from chappe.smpp import aio
+from chappe.smpp.codec import SubmitBody
+from chappe.smpp.pdus import Bind, Status, Unbind, status_name
+from chappe.smpp.session import Event, MisuseError, State
+
+log = logging.getLogger(__name__)
+
+ALARM_SECONDS = 300.0
+"""How long an operator may be away before it is an error and not a warning."""
+
+
+BIND, _UNBIND = object(), object()
+"""Tokens; a submit's is its attempt's key."""
+_BOUND = frozenset({State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX})
+_WRONG_CREDENTIALS = frozenset({Status.ESME_RINVPASWD, Status.ESME_RINVSYSID})
+
+
+class KeptBind:
+    """A bind that is made again when it ends, with growing pauses while it does not hold."""
+
+    def __init__(
+        self,
+        settings: SmppSettings,
+        chance: Callable[[], float],
+        on_events: Callable[[KeptBind, aio.Link, list[Event]], None],
+        draining: asyncio.Event,
+        counts: Counts,
+        kind: type[Bind],
+    ) -> None:
+        self.link: aio.Link | None = None
+        self._kind = kind
+        self._settings = settings
+        self._chance = chance
+        self._on_events = on_events
+        self._draining = draining
+        self._counts = counts
+        self._fields = {"connector": settings.name, "bind": kind.__name__}
+        self._failures = 0
+        self._last_pause = 0.0
+        self._wrong_credentials = False
+        self._bound_at: float | None = None
+        self._away_since = 0.0
+        self._alarmed = False
+        self._leaving = False
+        self._close_due = False
+
+    @property
+    def bound(self) -> bool:
+        return self.link is not None and self.link.session.state in _BOUND
+
+    @property
+    def window_free(self) -> int:
+        return 0 if self.link is None or self._leaving else self.link.window_free
+
+    @property
+    def in_flight(self) -> int:
+        return 0 if self.link is None else self.link.session.in_flight
+
+    def submit_many(self, submits: Sequence[tuple[SubmitBody, AttemptKey]]) -> None:
+        """Only as many as `window_free` says."""
+        if self.link is None:
+            raise MisuseError("not bound")
+        self.link.submit_many(submits)
+
+    async def keep(self) -> None:
+        """Until cancelled or draining."""
+        loop = asyncio.get_running_loop()
+        self._away_since = loop.time()
+        tls = _tls_of(self._settings)
+        while not self._draining.is_set():
+            try:
+                await self._hold(tls)
+            except OSError as error:
+                self._counts.unreachable += 1
+                log.warning("no connection", extra={**self._fields, "error": str(error) or type(error).__name__})
+            except Exception:
+                log.exception("bind failed", extra=self._fields)
+            if self._draining.is_set():
+                return
+            pause = self._next_pause(loop.time())
+            log.info("binding again", extra={**self._fields, "pause_seconds": round(pause, 3)})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._draining.wait()
+
+    async def unbind(self) -> None:
+        """Says goodbye and waits until the operator has hung up."""
+        link = self.link
+        if link is not None and self.bound:
+            self._leaving = True
+            self._say_goodbye(link)
+            await asyncio.shield(link.lost)
+
+    def close(self) -> None:
+        if self.link is not None:
+            self.link.close()
+
+    # --- told by events ---
+
+    def answered(self, status: int) -> None:
+        """The bind's answer is here."""
+        if self.bound:
+            self._counts.binds += 1
+            self._bound_at = asyncio.get_running_loop().time()
+            self._wrong_credentials = self._alarmed = False
+            log.info("bound", extra=self._fields)
+            return
+        self._counts.binds_refused += 1
+        self._close_due = True
+        fields = {**self._fields, "status": status_name(status)}
+        if status not in _WRONG_CREDENTIALS:
+            self._wrong_credentials = False
+            log.warning("bind refused", extra=fields)
+        elif not self._wrong_credentials:
+            # Tried again, slowly, in case the operator mends it; an account may be locked by too many tries.
+            self._wrong_credentials = True
+            log.error("bind refused: system_id or password is wrong, messages stay queued", extra=fields)
+
+    def proved_useful(self) -> None:
+        """Something went well over it: the next pause is the shortest again."""
+        self._failures = 0
+
+    def leave(self, status: int) -> None:
+        """The session is at fault: no more submits, unbind once the others are answered, bind again."""
+        if not self._leaving:
+            self._leaving = True
+            log.warning("session refused, binding again", extra={**self._fields, "status": status_name(status)})
+
+    def lost(self, cause: str) -> None:
+        log.log(
+            logging.INFO if self._draining.is_set() else logging.WARNING,
+            "link ended",
+            extra={**self._fields, "cause": cause},
+        )
+
+    def after_events(self, link: aio.Link) -> None:
+        if self._close_due:
+            self._close_due = False
+            link.close()
+        elif self._leaving and link.session.in_flight == 0:
+            self._say_goodbye(link)
+
+    # --- inside ---
+
+    async def _hold(self, tls: ssl.SSLContext | bool) -> None:
+        """Connects and binds, and returns when the connection is gone. Raises OSError."""
+        settings = self._settings
+        self._bound_at = None
+        self._leaving = self._close_due = False
+        link = await aio.connect(
+            settings.host,
+            settings.port,
+            partial(self._on_events, self),
+            limits=settings.limits(),
+            tls=tls,
+            timeout_seconds=settings.bind_seconds,
+        )
+        self.link = link
+        try:
+            if self._draining.is_set():
+                return
+            with suppress(MisuseError):  # it may be gone already
+                link.request(
+                    self._kind(
+                        system_id=settings.system_id.encode(),
+                        password=settings.password.encode(),
+                        system_type=settings.system_type.encode(),
+                    ),
+                    BIND,
+                )
+            await asyncio.shield(link.lost)
+        finally:
+            link.close()
+            link.abort()
+            self.link = None
+
+    def _say_goodbye(self, link: aio.Link) -> None:
+        with suppress(MisuseError):  # said already, or nobody there
+            link.request(Unbind(), _UNBIND)
+
+    def _next_pause(self, now: float) -> float:
+        settings = self._settings
+        if self._bound_at is not None:
+            self._away_since = now
+            if now - self._bound_at > self._last_pause:
+                # It held for longer than it was waited for: there is nothing to spare the operator.
+                self._failures = 0
+        elif now - self._away_since > ALARM_SECONDS and not self._alarmed:
+            self._alarmed = True
+            log.error("operator unreachable for 5 minutes, messages stay queued", extra=self._fields)
+        longest = settings.longest_retry_seconds
+        pause = longest if self._wrong_credentials else min(settings.retry_seconds * 2**self._failures, longest)
+        self._failures = min(self._failures + 1, 30)
+        self._last_pause = pause
+        return pause * (0.75 + self._chance() / 2)
+
+
+def _tls_of(settings: SmppSettings) -> ssl.SSLContext | bool:
+    if not settings.tls:
+        return False
+    context = ssl.create_default_context()
+    if settings.tls_insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

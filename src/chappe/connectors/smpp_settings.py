@@ -1,0 +1,111 @@
+"""What an operator's table in the settings says, checked once at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from chappe.connectors.translation import UnwritableError, Writer
+from chappe.core.message import Treatment
+from chappe.core.receipts import NOT_ASSIGNED
+from chappe.smpp.session import Limits
+
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, up to 86400")]
+Code: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z]{1,10}\Z", description="a code of letters and digits")]
+TreatmentName: TypeAlias = Literal["permanent", "temporary", "throttled", "session"]
+
+
+class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One operator: where it is, who we are there, and its ways."""
+
+    name: str
+    host: Annotated[str, Meta(min_length=1, description="a host name or an address")]
+    port: Annotated[int, Meta(ge=1, le=65_535, description="a whole number from 1 to 65535")]
+    system_id: str = ""
+    password: str = ""
+    system_type: str = ""
+    bind: Annotated[Literal["trx", "tx+rx"], Meta(description='"trx" (one transceiver) or "tx+rx" (a pair)')] = "trx"
+    window: Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")] = 10
+    """Submits in flight."""
+    tls: bool = False
+    tls_insecure: bool = False
+    """Takes any certificate, which protects from nobody who can answer in the operator's place."""
+    sender: str = ""
+    """Of messages that name none; without it the operator chooses."""
+    short_code_ton: Annotated[int, Meta(ge=0, le=6, description="a whole number from 0 to 6")] = 3
+    short_code_npi: Annotated[int, Meta(ge=0, le=18, description="a whole number from 0 to 18")] = 0
+    user_message_reference: bool = True
+    """Puts the TLV on each submit, so that a receipt can settle a submit whose answer was lost."""
+    statuses: dict[str, TreatmentName] = {}
+    """command_status, such as "0x45" or "69" → its treatment, where this operator differs from the table."""
+    not_assigned: tuple[Code, ...] | None = None
+    """The codes after `err:` by which this operator's receipts say that nobody has the number; None: GSM MAP's."""
+    enquire_link_seconds: Seconds = 30.0
+    probe_seconds: Seconds = 10.0
+    """How long its answer may take."""
+    bind_seconds: Seconds = 10.0
+    """How long the connection, then the bind, and in the end the unbind, may take."""
+    response_seconds: Seconds = 60.0
+    retry_seconds: Seconds = 1.0
+    """The first pause before binding again; it doubles…"""
+    longest_retry_seconds: Seconds = 60.0
+    """…up to this, which is also the pause after a refused password."""
+    throttle_seconds: Seconds = 0.2
+    """The first pause when told to slow down; it doubles…"""
+    longest_throttle_seconds: Seconds = 5.0
+
+    def __post_init__(self) -> None:
+        for name, octets in (("system_id", 15), ("password", 8), ("system_type", 12)):
+            value: str = getattr(self, name)
+            if not value.isascii() or "\0" in value or len(value) > octets:
+                raise ValueError(f"{name} has at most {octets} ASCII characters")  # SMPP 3.4 §5.2.1 to 3
+        if self.tls_insecure and not self.tls:
+            raise ValueError("tls_insecure says how tls is done, and tls is off")
+        self.treatments()
+        try:
+            self.writer().address(self.sender)
+        except UnwritableError:
+            raise ValueError("sender has more than 20 characters, or one that no address can carry") from None
+
+    def __repr__(self) -> str:
+        return f"SmppSettings({self.name!r}, {self.host!r}, {self.port})"  # never the password
+
+    def treatments(self) -> Mapping[int, Treatment]:
+        """`statuses` by number. Raises ValueError."""
+        return {_status(key): Treatment[name.upper()] for key, name in self.statuses.items()}
+
+    def not_assigned_codes(self) -> frozenset[str]:
+        """As `read_receipt` wants them."""
+        if self.not_assigned is None:
+            return frozenset(NOT_ASSIGNED)
+        return frozenset(code.lstrip("0") for code in self.not_assigned)
+
+    def writer(self) -> Writer:
+        return Writer(
+            sender=self.sender,
+            short_code_ton=self.short_code_ton,
+            short_code_npi=self.short_code_npi,
+            references=self.user_message_reference,
+        )
+
+    def limits(self) -> Limits:
+        return Limits(
+            window=self.window,
+            bind_seconds=self.bind_seconds,
+            idle_seconds=self.enquire_link_seconds,
+            probe_seconds=self.probe_seconds,
+            response_seconds=self.response_seconds,
+        )
+
+
+def _status(key: str) -> int:
+    try:
+        status = int(key, 0)
+    except ValueError:
+        status = 0
+    if not 0 < status <= 0xFFFFFFFF:
+        raise ValueError(f'statuses: {key!r} is no command_status, such as "0x45"')
+    return status

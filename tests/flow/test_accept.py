@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from chappe.core.errors import Invalid
+from chappe.core.message import (
+    Account,
+    AccountId,
+    Family,
+    InDoubtPolicy,
+    Key,
+    SendMessage,
+    Settings,
+    TrackedLink,
+)
+from chappe.flow.accept import (
+    FURTHEST_DATE_MS,
+    MAX_NAME,
+    MAX_PARTS,
+    MAX_VALIDITY_SECONDS,
+    PAST_TOLERANCE_MS,
+    SendRequest,
+    validate,
+)
+
+NOW = 1_800_000_000_000
+VALIDITY_MS = 48 * 3_600_000
+
+
+@dataclass
+class OurTerms:
+    live_route: str = "live"
+    public_url: str | None = "https://s.example"
+    default_validity_ms: int = VALIDITY_MS
+    token: Callable[[], str] = field(default_factory=lambda: map("Token{:07}".format, itertools.count()).__next__)
+
+
+def check(
+    *,
+    settings: Settings | None = None,
+    test: bool = False,
+    family: Family = Family.NOTIFICATION,
+    terms: OurTerms | None = None,
+    **request: Any,
+) -> SendMessage:
+    account = Account(AccountId(7), "acme", blocked=False, settings=settings or Settings())
+    key = Key(1, account, test, "0123", NOW, None)
+    asked = SendRequest(**{"number": "0612345678", "message": "Bonjour", **request})
+    return validate(asked, key, family, terms or OurTerms(), NOW)
+
+
+def refusal(**request: Any) -> tuple[int, str | None]:
+    with pytest.raises(Invalid) as caught:
+        check(**request)
+    return caught.value.code, caught.value.field
+
+
+def test_an_ordinary_send_becomes_a_message_due_at_once() -> None:
+    assert check() == SendMessage(
+        account=AccountId(7),
+        number="+33612345678",
+        family=Family.NOTIFICATION,
+        text="Bonjour",
+        parts=1,
+        route="live",
+        test=False,
+        policy=InDoubtPolicy.WAIT_THEN_RETRY,
+        accepted_at=NOW,
+        due_at=NOW,
+        validity_ms=VALIDITY_MS,
+    )
+
+
+def test_a_number_is_read_in_the_accounts_country() -> None:
+    assert check(settings=Settings(country="BE"), number="0470 12 34 56").number == "+32470123456"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(None, 10), ("", 10), ("  ", 10), ("06", 11), ("abc", 11), ("0142030405", 19), ("+12025550123", 91)],
+)
+def test_a_number_that_cannot_be_sent_to_is_refused(number: str | None, code: int) -> None:
+    assert refusal(number=number) == (code, "number")
+
+
+@pytest.mark.parametrize("message", [None, "", "  \n "])
+def test_a_message_without_text_is_refused(message: str | None) -> None:
+    assert refusal(message=message) == (30, "message")
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x07", "\ud800", "\ufffe"])
+def test_a_character_that_no_sms_can_carry_is_refused(character: str) -> None:
+    assert refusal(message=f"Bon{character}jour") == (31, "message")
+
+
+@pytest.mark.parametrize(
+    ("message", "parts"),
+    [
+        ("a" * 160, 1),
+        ("a" * 161, 2),
+        ("€" * 80, 1),
+        ("ê" * 70, 1),
+        ("ê" * 71, 2),
+        ("a" * 153 * MAX_PARTS, MAX_PARTS),
+        ("ê" * 67 * MAX_PARTS, MAX_PARTS),
+    ],
+)
+def test_parts_are_counted_in_the_alphabet_the_text_needs(message: str, parts: int) -> None:
+    assert check(message=message).parts == parts
+
+
+@pytest.mark.parametrize("message", ["a" * (153 * MAX_PARTS + 1), "ê" * (67 * MAX_PARTS + 1), "a" * 1_000_000])
+def test_a_text_of_too_many_parts_is_refused(message: str) -> None:
+    assert refusal(message=message) == (32, "message")
+
+
+@pytest.mark.parametrize(
+    ("sender", "code"), [("Café", 20), ("A B", 20), ("AB", 21), ("ABCDEFGHIJKL", 22), ("12345", 23)]
+)
+def test_a_sender_that_operators_do_not_take_is_refused(sender: str, code: int) -> None:
+    assert refusal(sender=sender) == (code, "sender")
+
+
+@pytest.mark.parametrize(("sender", "expected"), [(None, "ACME"), ("", "ACME"), ("Shop1", "Shop1")])
+def test_without_a_sender_the_accounts_own_is_taken(sender: str | None, expected: str) -> None:
+    assert check(settings=Settings(default_sender="ACME"), sender=sender).sender == expected
+
+
+@pytest.mark.parametrize(
+    ("date", "due_at"),
+    [
+        (None, NOW),
+        (NOW + 60_000, NOW + 60_000),
+        (float(NOW + 60_000), NOW + 60_000),
+        (str(NOW + 60_000), NOW + 60_000),
+        (NOW - PAST_TOLERANCE_MS, NOW),
+        (NOW + FURTHEST_DATE_MS, NOW + FURTHEST_DATE_MS),
+    ],
+)
+def test_a_date_says_when_the_message_is_due(date: int | float | str | None, due_at: int) -> None:
+    assert check(date=date).due_at == due_at
+
+
+@pytest.mark.parametrize(
+    "date", ["", "tomorrow", "2027-01-15T08:00:00Z", "١٢٣", f"{NOW}\n", 1.5, float("nan"), float("inf")]
+)
+def test_a_date_that_is_not_in_milliseconds_is_invalid(date: float | str) -> None:
+    assert refusal(date=date) == (61, "date")
+
+
+@pytest.mark.parametrize("date", [0, -1, NOW // 1000, NOW - PAST_TOLERANCE_MS - 1, NOW + FURTHEST_DATE_MS + 1, 10**30])
+def test_a_date_past_or_too_far_ahead_cannot_be_scheduled(date: int) -> None:
+    assert refusal(date=date) == (62, "date")
+
+
+@pytest.mark.parametrize(
+    ("field", "wire_name", "code"), [("campaign", "campaignName", 40), ("category", "category", 45)]
+)
+def test_names_are_short_and_on_one_line(field: str, wire_name: str, code: int) -> None:
+    def named(name: str) -> dict[str, Any]:
+        return {field: name}
+
+    longest = "é" * MAX_NAME
+    assert getattr(check(**named(longest)), field) == longest
+    assert getattr(check(**named("")), field) is None
+    for name in (longest + "é", "a\nb", "a\x00b", "\ud800"):
+        assert refusal(**named(name)) == (code, wire_name)
+
+
+def test_a_message_lives_as_long_as_asked_or_else_the_default() -> None:
+    assert check(validity_seconds=20).validity_ms == 20_000
+    assert check(validity_seconds=MAX_VALIDITY_SECONDS).validity_ms == MAX_VALIDITY_SECONDS * 1000
+    for seconds in (0, -5, MAX_VALIDITY_SECONDS + 1):
+        assert refusal(validity_seconds=seconds) == (1001, "validity")
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "urls"),
+    [
+        ("Lire https://a.example/x", "Lire https://s.example/l/Token0000000", ["https://a.example/x"]),
+        ("http://a.example.", "https://s.example/l/Token0000000.", ["http://a.example"]),
+        ("(https://a.example/b)", "(https://s.example/l/Token0000000)", ["https://a.example/b"]),
+        ("https://a.example/b_(c)", "https://s.example/l/Token0000000", ["https://a.example/b_(c)"]),
+        (
+            "https://a.example https://b.example https://a.example",
+            "https://s.example/l/Token0000000 https://s.example/l/Token0000001 https://s.example/l/Token0000000",
+            ["https://a.example", "https://b.example"],
+        ),
+        ("https://s.example/l/abcdefghij", "https://s.example/l/abcdefghij", []),
+        ("https:// https://[ ftp://a.example a.example", "https:// https://[ ftp://a.example a.example", []),
+    ],
+)
+def test_tracked_addresses_are_replaced_by_short_links(message: str, text: str, urls: list[str]) -> None:
+    send = check(message=message, track_links=True)
+    links = tuple(TrackedLink(f"Token{index:07}", url) for index, url in enumerate(urls))
+    assert (send.text, send.links) == (text, links)
+
+
+def test_parts_are_counted_on_the_text_with_its_short_links() -> None:
+    message = "https://a.example/" + "x" * 4000
+    assert check(message=message, track_links=True).parts == 1
+    assert refusal(message=message) == (32, "message")
+
+
+def test_an_account_may_track_all_its_links_and_a_send_may_decline() -> None:
+    tracking = Settings(track_links=True)
+    message = "https://a.example"
+    assert len(check(settings=tracking, message=message).links) == 1
+    assert check(settings=tracking, message=message, track_links=False).text == message
+    assert check(message=message).text == message
+
+
+def test_without_a_public_address_links_are_never_tracked() -> None:
+    terms = OurTerms(public_url=None)
+    message = "https://a.example"
+    assert refusal(terms=terms, message=message, track_links=True) == (1001, "trackLinks")
+    assert check(terms=terms, settings=Settings(track_links=True), message=message).text == message
+
+
+@pytest.mark.parametrize(
+    ("family", "category", "policy"),
+    [
+        (Family.NOTIFICATION, None, InDoubtPolicy.WAIT_THEN_RETRY),
+        (Family.NOTIFICATION, "rappel", InDoubtPolicy.WAIT_THEN_RETRY),
+        (Family.NOTIFICATION, "OTP", InDoubtPolicy.AT_LEAST_ONCE),
+        (Family.NOTIFICATION, "alarme", InDoubtPolicy.AT_LEAST_ONCE),
+        (Family.NOTIFICATION, "facture", InDoubtPolicy.AT_MOST_ONCE),
+        (Family.MARKETING, None, InDoubtPolicy.AT_MOST_ONCE),
+        (Family.MARKETING, "otp", InDoubtPolicy.AT_MOST_ONCE),
+        (Family.MARKETING, "relance", InDoubtPolicy.WAIT_THEN_RETRY),
+    ],
+)
+def test_the_in_doubt_policy_is_the_accounts_then_the_categorys_then_the_familys(
+    family: Family, category: str | None, policy: InDoubtPolicy
+) -> None:
+    settings = Settings(policies={"facture": "at_most_once", "relance": "wait_then_retry"})
+    assert check(settings=settings, family=family, category=category).policy is policy
+
+
+@pytest.mark.parametrize(
+    ("test_key", "live_route", "route", "test"),
+    [(False, "live", "live", False), (True, "live", "simulator", True), (False, "simulator", "simulator", True)],
+)
+def test_whatever_takes_the_simulators_route_is_a_test(test_key: bool, live_route: str, route: str, test: bool) -> None:
+    send = check(test=test_key, terms=OurTerms(live_route=live_route))
+    assert (send.route, send.test) == (route, test)
+
+
+def test_only_notifications_of_an_account_that_says_so_reach_people_who_opted_out() -> None:
+    exempting = Settings(notify_opted_out=True)
+    assert check(settings=exempting).exempt_from_optout
+    assert not check(settings=exempting, family=Family.MARKETING).exempt_from_optout
+    assert not check().exempt_from_optout

@@ -1,0 +1,128 @@
+"""Requests and answers of the hot routes, and the body of any request: plain ASGI, nothing in between."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from chappe.api.problems import BODY_TOO_LARGE, INVALID_JSON, INVALID_PARAMETER, Header, Problem
+
+MAX_BODY_BYTES = 1 << 20
+MAX_JSON_DEPTH = 32
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Request:
+    scope: Scope
+    receive: Receive
+    headers: dict[bytes, bytes]
+    """By lower-case name; of a repeated header the last."""
+
+    async def read_body(self) -> bytes:
+        """The whole body, unpacked; never more than MAX_BODY_BYTES of it, packed or not.
+
+        Raises Problem (1005, and 73 or 1001 when it cannot be unpacked), ClientGone.
+        """
+        if _too_large(self.headers.get(b"content-length", b"0")):
+            raise Problem(BODY_TOO_LARGE)
+        body = await _receive_all(self.receive)
+        encoding = self.headers.get(b"content-encoding")
+        return body if encoding is None else _unpack(body, encoding.strip().lower())
+
+
+@dataclass(slots=True)
+class Answer:
+    """A whole answer in JSON."""
+
+    status: int
+    body: bytes
+    headers: Sequence[Header] = ()
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete: there is nobody to answer."""
+
+
+def decode_json(body: bytes, decoder: msgspec.json.Decoder[T], codes_of_fields: dict[str, int]) -> T:
+    """The body as a record. Raises Problem: 73, or for a wrong type the field's code, 1001 unless given."""
+    if _is_too_deep(body):
+        raise Problem(INVALID_JSON)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        found = _FIELD.search(str(error))
+        if found is None:
+            raise Problem(INVALID_JSON) from error
+        raise Problem(codes_of_fields.get(found[1], INVALID_PARAMETER), found[1]) from error
+    except ValueError as error:  # malformed, truncated, not UTF-8
+        raise Problem(INVALID_JSON) from error
+
+
+_FIELD = re.compile(r" - at `\$\.([A-Za-z_]+)")
+_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""Possessive, and content with a string that never ends: linear however hostile the body."""
+
+
+async def _receive_all(receive: Receive) -> bytes:
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")  # nearly every request is one read
+        if len(body) > MAX_BODY_BYTES:
+            raise Problem(BODY_TOO_LARGE)
+        return body
+    chunks, size = [], 0
+    while True:
+        if message["type"] != "http.request":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise Problem(BODY_TOO_LARGE)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def _too_large(content_length: bytes) -> bool:
+    return len(content_length) > 19 or (content_length.isdigit() and int(content_length) > MAX_BODY_BYTES)
+
+
+def _unpack(body: bytes, encoding: bytes) -> bytes:
+    if encoding in (b"", b"identity"):
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise Problem(INVALID_PARAMETER, "Content-Encoding")
+    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        unpacked = unpacking.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise Problem(INVALID_JSON) from error
+    if len(unpacked) > MAX_BODY_BYTES:
+        raise Problem(BODY_TOO_LARGE)
+    if not unpacking.eof:
+        raise Problem(INVALID_JSON)
+    return unpacked
+
+
+def _is_too_deep(body: bytes) -> bool:
+    if body.count(b"{") + body.count(b"[") <= MAX_JSON_DEPTH:
+        return False  # nearly every body
+    depth = 0
+    for token in _BRACKET_OR_STRING.finditer(body):
+        byte = body[token.start()]
+        if byte in b"[{":
+            depth += 1
+            if depth > MAX_JSON_DEPTH:
+                return True
+        elif byte in b"]}":
+            depth -= 1
+    return False

@@ -1,0 +1,191 @@
+"""Sending a message, and asking what became of it."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TypeVar
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from chappe.api.auth import authenticate
+from chappe.api.http import Answer, Request, decode_json
+from chappe.api.problems import IDEMPOTENCY, INVALID_NUMBER, INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
+from chappe.api.schemas import PartAnswer, SendBody, StatusAnswer
+from chappe.api.services import Services
+from chappe.core import lifecycle
+from chappe.core.errors import Invalid
+from chappe.core.message import AccountId, Family, Idempotency, Key, Message, MessageId
+from chappe.core.numbers import parse_number
+from chappe.flow.accept import SendRequest, Terms, accept, validate
+
+INVALID_DATE = 61
+MAX_ID = (1 << 63) - 1
+
+
+class Messages:
+    """The routes about single messages."""
+
+    def __init__(self, services: Services) -> None:
+        self._store = services.store
+        self._now_ms = services.now_ms
+        self._wake = services.wake
+        self._terms: Terms = services
+        self._running: set[tuple[AccountId, str]] = set()
+        """Idempotency keys of requests that are not answered yet."""
+
+    async def send_notification(self, request: Request) -> Answer:
+        return await self._send(request, Family.NOTIFICATION)
+
+    async def send_marketing(self, request: Request) -> Answer:
+        return await self._send(request, Family.MARKETING)
+
+    async def find_status(self, request: Request) -> Answer:
+        key = await authenticate(self._store, request.headers)
+        account, query = key.account.id, request.scope["query_string"]
+        identifier, snapshot_id = _one_of_two(_values(query, "identifier"), _values(query, "snapshotId"))
+        if identifier is not None:
+            number = _read_number(identifier, key.account.settings.country)
+            message = await self._store.find_latest(account, number)
+        else:
+            message = await self._store.find_message(account, _read_id(snapshot_id or ""))
+        if message is None:
+            raise Problem(NO_MESSAGE)
+        return Answer(200, _json.encode(await self._describe(message)))
+
+    async def _send(self, request: Request, family: Family) -> Answer:
+        key = await authenticate(self._store, request.headers)
+        body = await request.read_body()
+        sending = _send_request(decode_json(body, _send_body, {"date": INVALID_DATE}))
+        sending.idempotency = _read_idempotency(request, family, body)
+        if sending.idempotency is None:
+            return await self._accept(sending, key, family)
+        running = (key.account.id, sending.idempotency.key)
+        if running in self._running:
+            raise Problem(IDEMPOTENCY, "Idempotency-Key", status=409, hint=Hint.STILL_RUNNING)
+        self._running.add(running)
+        try:
+            return await self._accept(sending, key, family)
+        finally:
+            self._running.remove(running)
+
+    async def _accept(self, sending: SendRequest, key: Key, family: Family) -> Answer:
+        message = validate(sending, key, family, self._terms, self._now_ms())
+        accepted = await accept(self._store, message, self._wake)
+        headers = [(b"idempotent-replayed", b"true")] if accepted.repeated else ()
+        return Answer(200, b'{"creditsUsed":%d.0,"snapshotId":"%d"}' % (accepted.parts, accepted.id), headers)
+
+    async def _describe(self, message: Message) -> StatusAnswer:
+        parts: list[PartAnswer] = []
+        if message.parts > 1:
+            # One lost receipt among several parts has to be visible.
+            journey = await self._store.find_journey(message.account, message.id)
+            if journey is not None:
+                message = journey.message
+                parts = [
+                    PartAnswer(part=status.part, state=status.state.value, at=_or_unset(status.at))
+                    for status in lifecycle.part_statuses(journey)
+                ]
+        reply = None
+        if message.reply_at is not None:
+            reply = await self._store.find_reply(message.account, message.id)
+        state = lifecycle.public_state(message)
+        return StatusAnswer(
+            bounced=_or_unset(message.bounced_at),
+            category=_or_unset(message.category),
+            cause=_or_unset(message.cause),
+            delivered=_or_unset(message.delivered_at),
+            error=_or_unset(message.error_at),
+            id=message.id,
+            identifier=message.number,
+            inDoubt=message.in_doubt or msgspec.UNSET,
+            opened=_or_unset(message.opened_at),
+            parts=parts or msgspec.UNSET,
+            reply=_or_unset(message.reply_at),
+            replyMessage=msgspec.UNSET if reply is None else reply.text,
+            resent=message.resent or msgspec.UNSET,
+            sent=_or_unset(message.sent_at),
+            state=state.public_name,
+            stateDate=lifecycle.times(message)[state],
+            submitted=message.accepted_at,
+            test=message.test,
+            unsubscribed=_or_unset(message.unsubscribed_at),
+        )
+
+
+# --- reading what came ---------------------------------------------------------------------------------
+
+_send_body = msgspec.json.Decoder(SendBody)
+_json = msgspec.json.Encoder()
+_IDEMPOTENCY_KEY = re.compile(b"[\x20-\x7e]{1,255}")
+_ID = re.compile("[0-9]{1,19}")
+
+
+def _send_request(body: SendBody) -> SendRequest:
+    number = body.number
+    if isinstance(number, int):
+        # A number written as JSON number: its digits are what was meant, unless nobody could have meant them.
+        number = str(number) if 0 <= number < 10**15 else "?"
+    return SendRequest(
+        number=number,
+        message=body.message,
+        sender=body.sender or body.from_,
+        campaign=body.campaignName,
+        category=body.category,
+        date=body.date,
+        track_links=body.trackLinks,
+        validity_seconds=body.validity,
+    )
+
+
+def _read_idempotency(request: Request, family: Family, body: bytes) -> Idempotency | None:
+    key = request.headers.get(b"idempotency-key")
+    if key is None:
+        return None
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise Problem(INVALID_PARAMETER, "Idempotency-Key")
+    return Idempotency(key.decode("ascii"), sha256(family.name.encode() + b"\n" + body).digest())
+
+
+def _values(query: bytes, name: str) -> list[str]:
+    """The values of a parameter that are not empty; clients send empty ones for what they do not ask."""
+    values = []
+    for pair in query.decode("latin-1").split("&"):
+        written_name, _, value = pair.partition("=")
+        if value and unquote_plus(written_name) == name:
+            # A literal plus sign in front of digits was meant as one, though it is an encoded space.
+            plus = "+" if value[0] == "+" and "0" <= value[1:2] <= "9" else ""
+            values.append(plus + unquote_plus(value[len(plus) :]))
+    return values
+
+
+def _one_of_two(identifiers: list[str], snapshot_ids: list[str]) -> tuple[str | None, str | None]:
+    match identifiers, snapshot_ids:
+        case [identifier], []:
+            return identifier, None
+        case [], [snapshot_id]:
+            return None, snapshot_id
+        case _:
+            raise Problem(INVALID_PARAMETER, "identifier", hint=Hint.ONE_OF_TWO)
+
+
+def _read_number(identifier: str, country: str) -> str:
+    try:
+        return parse_number(identifier, country)
+    except Invalid as error:
+        hint = Hint.USE_SNAPSHOT_ID if _ID.fullmatch(identifier) else None
+        raise Problem(INVALID_NUMBER, "identifier", hint=hint) from error
+
+
+def _read_id(snapshot_id: str) -> MessageId:
+    if not _ID.fullmatch(snapshot_id) or int(snapshot_id) > MAX_ID:
+        raise Problem(INVALID_PARAMETER, "snapshotId")
+    return MessageId(int(snapshot_id))
+
+
+T = TypeVar("T")
+
+
+def _or_unset(value: T | None) -> T | msgspec.UnsetType:
+    return msgspec.UNSET if value is None else value

@@ -1,0 +1,88 @@
+"""The description of the API (OpenAPI 3.1), made from the records that requests and answers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chappe.api.problems import IDEMPOTENCY, KINDS, Hint, ProblemAnswer
+from chappe.api.schemas import SendAnswer, SendBody, StatusAnswer
+
+Node: TypeAlias = dict[str, Any]
+
+_ALWAYS = (72, 92, 1000, 1001, 1007)
+_SENDING = (10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 30, 31, 32, 40, 45, 61, 62, 73, 90, 91, 1004, 1005, 1006)
+_ASKING = (11, 16)
+
+
+def openapi_routes() -> list[Route]:
+    body = msgspec.json.encode(describe_api())
+
+    async def openapi(_: Request) -> Response:
+        return Response(body, media_type="application/json;charset=UTF-8")
+
+    return [Route("/v2/openapi.json", openapi, methods=["GET"])]
+
+
+def describe_api() -> Node:
+    """The whole document."""
+    _, schemas = msgspec.json.schema_components(
+        (SendBody, SendAnswer, StatusAnswer, ProblemAnswer), ref_template="#/components/schemas/{name}"
+    )
+    # Null and absent are the same here, so the records cannot say it.
+    schemas["SendBody"]["required"] = ["number", "message"]
+    idempotency = _parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": 255})
+    identifier = _parameter("identifier", "query", {"type": "string"})
+    snapshot_id = _parameter("snapshotId", "query", {"type": "string", "pattern": "^[0-9]{1,19}$"})
+    send = {
+        "parameters": [idempotency],
+        "requestBody": {"required": True, "content": _json("SendBody")},
+        "responses": _responses("Accepted and stored.", "SendAnswer", (*_ALWAYS, *_SENDING)),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Chappe", "version": version("chappe")},
+        "security": [{"key": []}],
+        "paths": {
+            "/v2/notification/messages/send": {"post": {"summary": "Send a transactional message", **send}},
+            "/v2/marketing/messages/send": {"post": {"summary": "Send a promotional message", **send}},
+            "/v2/messages/status": {
+                "get": {
+                    "summary": "What became of a message: by its id, or the latest to a number",
+                    "parameters": [identifier, snapshot_id],
+                    "responses": _responses("The message's state.", "StatusAnswer", (*_ALWAYS, *_ASKING)),
+                }
+            },
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Primotexto-ApiKey"}},
+        },
+    }
+
+
+def _responses(success: str, schema: str, codes: Collection[int]) -> Node:
+    by_status: dict[int, list[str]] = {}
+    for code in sorted(codes):
+        by_status.setdefault(KINDS[code].status, []).append(f"{code}: {KINDS[code].english}")
+    if IDEMPOTENCY in codes:
+        by_status[409] = [f"{IDEMPOTENCY}: {Hint.STILL_RUNNING.value[1]}"]
+    problems = {
+        str(status): {"description": " ".join(lines), "content": _json("ProblemAnswer")}
+        for status, lines in sorted(by_status.items())
+    }
+    return {"200": {"description": success, "content": _json(schema)}, **problems}
+
+
+def _parameter(name: str, where: str, schema: Node) -> Node:
+    return {"name": name, "in": where, "required": False, "schema": schema}
+
+
+def _json(schema: str) -> Node:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}

@@ -1,0 +1,25 @@
+"""What the API is given by the wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from chappe.core.ports import Store
+
+
+@dataclass(slots=True)
+class Services:
+    store: Store
+    now_ms: Callable[[], int]
+    live_route: str
+    """`live`, or `simulator` when no operator is configured."""
+    public_url: str | None
+    """What tracked links begin with; with the simulator as operator the address we listen on, once known."""
+    default_validity_ms: int
+    wake: Callable[[str], None]
+    """A part was queued on this route."""
+    readiness: Callable[[], Mapping[str, object]]
+    """What /ready shows; we are not ready while its `ready` is False."""
+    token: Callable[[], str]
+    """A new secret, of at least 10 letters and digits."""

@@ -58,9 +58,9 @@ def test_environment_names_the_file_unless_an_option_does(config: Path) -> None:
 
 
 def test_numbers_in_the_environment_are_numbers() -> None:
-    environ = {"CHAPPE_DEFAULT_VALIDITY_SECONDS": "20", "CHAPPE_RESPONSE_TIMEOUT_SECONDS": "3"}
+    environ = {"CHAPPE_DEFAULT_VALIDITY_SECONDS": "20", "CHAPPE_SIMULATOR_RESPONSE_SECONDS": "3"}
     settings = load_settings(environ=environ)
-    assert (settings.default_validity_seconds, settings.response_timeout_seconds) == (20, 3.0)
+    assert (settings.default_validity_seconds, settings.simulator_response_seconds) == (20, 3.0)
 
 
 def test_variables_of_commands_and_of_kubernetes_are_no_settings() -> None:
@@ -185,9 +185,9 @@ def test_database_of_another_kind_is_refused(database: str) -> None:
         ("default_validity_seconds", "0"),
         ("default_validity_seconds", "604801"),
         ("default_validity_seconds", "1.5"),
-        ("response_timeout_seconds", "0"),
-        ("response_timeout_seconds", "nan"),
-        ("response_timeout_seconds", "inf"),
+        ("simulator_response_seconds", "0"),
+        ("simulator_response_seconds", "nan"),
+        ("simulator_response_seconds", "inf"),
         ("drain_seconds", "-1"),
         ("public_url", "sms.example.org"),
         ("public_url", "https://sms.example.org/?a"),

@@ -49,9 +49,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default_validity_seconds: Annotated[
         int, Meta(ge=1, le=604_800, description="a whole number of seconds from 1 to 604800 (7 days)")
     ] = 172_800
-    response_timeout_seconds: Annotated[
+    simulator_response_seconds: Annotated[
         float, Meta(gt=0, le=600, description="a number of seconds above 0, up to 600")
     ] = 60.0
+    """How long an answer of the built-in simulator is waited for; an operator has its own `response_seconds`."""
     drain_seconds: Annotated[float, Meta(ge=0, le=300, description="a number of seconds from 0 to 300")] = 20.0
     log_format: Annotated[Literal["text", "json"], Meta(description='"text" or "json"')] = "text"
     operators: tuple[SmppSettings, ...] = ()

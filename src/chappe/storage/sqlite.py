@@ -7,7 +7,9 @@ second writer that waits for the lock and leaves checkpoints to the server.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,12 +76,16 @@ async def open_sqlite(
     StoreUnavailable and NewerSchemaError.
     """
     sql = statements.load("sqlite")
+    with contextlib.suppress(OSError):  # what cannot be made here cannot be opened below, which says why
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # texts and numbers are nobody else's to read
     writer = Writer(lambda: _connect_writer(str(path), sql, doubt_lasts_ms, beside=beside))
     try:
         await writer.connected()
         reader = _connect(str(path), apsw.SQLITE_OPEN_READONLY)
     except OUTAGES as error:
         raise StoreUnavailable(f"cannot open {path}: {error}") from error
+    except apsw.NotADBError as error:
+        raise StoreUnavailable(f"{path} is not a database: name another file") from error
     return SqliteStore(writer, reader, sql, doubt_lasts_ms)
 
 
@@ -99,8 +105,8 @@ class SqliteStore:
         self._sql = sql
 
     async def close(self) -> None:
+        self._reader.close()  # first: the last connection moves the WAL into the file, and this one may not write
         await self._writer.close()
-        self._reader.close()
 
     # --- Keys ---
 

@@ -176,13 +176,14 @@ def test_account_needs_a_name_one_can_print(cli: CliRunner, name: str) -> None:
 
 def test_settings_change_one_by_one(cli: CliRunner) -> None:
     create(cli)
-    run(cli, "accounts", "set", "shop", "--sender", "MyShop", "--track-links")
+    run(cli, "accounts", "set", "shop", "--sender", "MyShop", "--track-links", "--international")
     result = run(cli, "accounts", "set", "shop", "--country", "be", "--notify-opted-out", "--json")
     expected = {
         "account": "shop",
         "blocked": False,
         "sender": "MyShop",
         "country": "BE",
+        "international": True,
         "trackLinks": True,
         "notifyOptedOut": True,
     }

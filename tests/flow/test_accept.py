@@ -80,6 +80,10 @@ def test_a_number_is_read_in_the_accounts_country() -> None:
     assert check(settings=Settings(country="BE"), number="0470 12 34 56").number == "+32470123456"
 
 
+def test_numbers_abroad_are_for_accounts_that_may_write_there() -> None:
+    assert check(settings=Settings(international=True), number="+12025550123").number == "+12025550123"
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [(None, 10), ("", 10), ("  ", 10), ("06", 11), ("abc", 11), ("0142030405", 19), ("+12025550123", 91)],

@@ -141,6 +141,7 @@ def list_accounts(as_json: bool, database: str | None, config: Path | None) -> N
 @click.argument("name")
 @click.option("--sender", metavar="SENDER", help="Default sender, 3 to 11 letters and digits; an empty one: none.")
 @click.option("--country", metavar="CC", help="Where national numbers belong, such as FR.")
+@click.option("--international/--no-international", default=None, help="Whether numbers abroad may be written to.")
 @click.option("--track-links/--no-track-links", default=None, help="Whether links are tracked unless a send says so.")
 @click.option(
     "--notify-opted-out/--no-notify-opted-out",
@@ -153,6 +154,7 @@ def set_account(
     name: str,
     sender: str | None,
     country: str | None,
+    international: bool | None,
     track_links: bool | None,
     notify_opted_out: bool | None,
     as_json: bool,
@@ -160,7 +162,11 @@ def set_account(
     config: Path | None,
 ) -> None:
     """Change an account's settings; what is not given stays. Prints them as they are then."""
-    changes: dict[str, Any] = {"track_links": track_links, "notify_opted_out": notify_opted_out}
+    changes: dict[str, Any] = {
+        "international": international,
+        "track_links": track_links,
+        "notify_opted_out": notify_opted_out,
+    }
     if sender is not None:
         changes["default_sender"] = _sender(sender)
     if country is not None:
@@ -260,6 +266,7 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
                     "blocked": account.blocked,
                     "sender": account.settings.default_sender,
                     "country": account.settings.country,
+                    "international": account.settings.international,
                     "trackLinks": account.settings.track_links,
                     "notifyOptedOut": account.settings.notify_opted_out,
                 }
@@ -272,13 +279,14 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
             account.name,
             account.settings.default_sender or "-",
             account.settings.country,
+            "yes" if account.settings.international else "no",
             "yes" if account.settings.track_links else "no",
             "yes" if account.settings.notify_opted_out else "no",
             "blocked" if account.blocked else "",
         )
         for account in found
     ]
-    print_table(("ACCOUNT", "SENDER", "COUNTRY", "TRACKS LINKS", "NOTIFIES OPTED OUT", ""), rows)
+    print_table(("ACCOUNT", "SENDER", "COUNTRY", "ABROAD", "TRACKS LINKS", "NOTIFIES OPTED OUT", ""), rows)
 
 
 def _date(at_ms: int) -> str:

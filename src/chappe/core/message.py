@@ -436,6 +436,8 @@ class Settings:
     notify_opted_out: bool = False
     default_sender: str | None = None
     country: str = "FR"
+    international: bool = False
+    """May write to numbers outside its country."""
     policies: dict[str, str] = field(default_factory=dict)
     """category → in-doubt policy name."""
 

@@ -101,7 +101,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
     (1001), and at last the length of the text as it will be sent (32).
     """
     account = key.account
-    number = parse_mobile(request.number or "", account.settings.country)
+    number = parse_mobile(request.number or "", account.settings.country, international=account.settings.international)
     text = _check_text(request.message)
     sender = parse_sender(request.sender) if request.sender else account.settings.default_sender
     due_at = _read_date(request.date, now)

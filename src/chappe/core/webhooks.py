@@ -1,0 +1,343 @@
+"""Webhooks: what is posted, how it is signed, and what follows from the answer.
+
+At least once, unordered; each event has a stable id and its place in the message's sequence. Signed by Standard
+Webhooks 1.0. Pure; the requests are made by `notifier`, the journey by `flow.notify`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NewType, Protocol
+
+from chappe.core.message import MessageId, State
+
+EndpointId = NewType("EndpointId", int)
+DeliveryId = NewType("DeliveryId", int)
+EventId = NewType("EventId", str)
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - how a secret begins, not one
+SECRET_BYTES = range(24, 65)
+"""Standard Webhooks: 24 to 64 bytes."""
+
+SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
+
+RETRY_DELAYS_MS = (
+    # After the 1st, 2nd, … failed try; 15 tries over 75 h, up to a quarter more with the jitter.
+    5 * SECOND,
+    30 * SECOND,
+    2 * MINUTE,
+    10 * MINUTE,
+    30 * MINUTE,
+    1 * HOUR,
+    2 * HOUR,
+    4 * HOUR,
+    8 * HOUR,
+    12 * HOUR,
+    12 * HOUR,
+    12 * HOUR,
+    12 * HOUR,
+    12 * HOUR,
+)
+JITTER = 0.25
+"""A delay is lengthened by up to this share, never shortened: the sum above is a promise (at least 72 h)."""
+LONGEST_RETRY_AFTER_MS = max(RETRY_DELAYS_MS)
+
+PATIENCE_MS = 96 * HOUR
+"""Deliveries that waited while their endpoint's circuit was open spend no try. They are given up when both they
+and the endpoint's failing are older than this: in that time the endpoint was tried far more than ten times."""
+
+
+# --- what is posted ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Notice:
+    """A public state that was reached, with what a receiver is told of it."""
+
+    message: MessageId
+    sequence: int
+    """Which of the message's events it is: 1, 2, …"""
+    state: State
+    at: int
+    number: str
+    category: str | None
+    test: bool
+    reply_text: str | None = None
+
+    @property
+    def id(self) -> EventId:
+        """The same at each endpoint and each try, so that receivers can tell a repetition."""
+        return EventId(f"evt_{self.message}_{self.sequence}")
+
+
+def event_body(notice: Notice) -> bytes:
+    """The JSON that is posted: the vendor's keys first, in the vendor's spelling, then ours."""
+    body: dict[str, object] = {
+        "event": notice.state.public_name,
+        "snapshotId": str(notice.message),
+        "contact": {"identifier": notice.number},
+    }
+    if notice.reply_text is not None:
+        body["replyMessage"] = notice.reply_text
+    body |= {
+        "date": notice.at,
+        "category": notice.category,
+        "test": notice.test,
+        "id": notice.id,
+        "sequence": notice.sequence,
+    }
+    # A lone surrogate has no UTF-8; a reply that holds one is told with "?" in its place rather than not at all.
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+
+
+# --- the signature -----------------------------------------------------------------------------------
+
+
+def make_secret(chance: bytes) -> str:
+    """A new endpoint's secret from 24 to 64 random bytes, as it is shown to the receiver."""
+    if len(chance) not in SECRET_BYTES:
+        raise ValueError("a webhook secret has 24 to 64 bytes")
+    return SECRET_PREFIX + base64.b64encode(chance).decode()
+
+
+@lru_cache(maxsize=1024)
+def read_secret(secret: str) -> bytes:
+    """The key inside "whsec_…"; raises ValueError, which never quotes it."""
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+        raise ValueError("not a webhook secret: whsec_ and 24 to 64 bytes in base 64")
+    return key
+
+
+def signed_headers(event: EventId, body: bytes, secrets: Sequence[str], now: int) -> dict[str, str]:
+    """The Standard Webhooks headers; each live secret adds a signature, so that a receiver can change over.
+
+    An endpoint without secrets (the vendor's one URL) gets the id and the time only.
+    """
+    timestamp = str(now // 1000)
+    headers = {"webhook-id": event, "webhook-timestamp": timestamp}
+    if secrets:
+        signed = f"{event}.{timestamp}.".encode() + body
+        headers["webhook-signature"] = " ".join(
+            "v1," + base64.b64encode(hmac.digest(read_secret(secret), signed, "sha256")).decode() for secret in secrets
+        )
+    return headers
+
+
+# --- a try and its outcome ---------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One event to one endpoint, claimed: all that is needed to post it. Its repr shows no secret and no number."""
+
+    id: DeliveryId
+    endpoint: EndpointId
+    event: EventId
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """The endpoint's live ones, newest first."""
+    body: bytes = field(repr=False)
+    tries: int = 0
+    """How many have failed."""
+    failing_since: int | None = None
+    """Since when the endpoint has taken nothing at all; None while it does."""
+
+
+class Trouble(Enum):
+    """Why a try brought no status."""
+
+    TIMEOUT = "timeout"
+    NAME = "name"
+    """The host has no address."""
+    UNREACHABLE = "unreachable"
+    TLS = "tls"
+    DISCONNECTED = "disconnected"
+    PROTOCOL = "protocol"
+    """What came back is not HTTP."""
+    FORBIDDEN = "forbidden"
+    """By `targets`; `detail` is its word."""
+    FAULT = "fault"
+    """Ours; `detail` is the exception's class."""
+    NOT_TRIED = "notTried"
+    """Handed back: no room at the endpoint, or the notifier is stopping."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one try: a status, or a trouble."""
+
+    id: DeliveryId
+    status: int | None = None
+    trouble: Trouble | None = None
+    detail: str = ""
+    retry_after_ms: int | None = None
+    took_ms: int = 0
+
+    @property
+    def word(self) -> str:
+        """For people and programs: `200`, `timeout`, `forbidden: private`."""
+        said = str(self.status) if self.trouble is None else self.trouble.value
+        return f"{said}: {self.detail}" if self.detail else said
+
+
+class Answer(Enum):
+    """What a try means for its delivery."""
+
+    TAKEN = "2xx"
+    FAILED = "any other status or trouble: tried again, 3xx and 4xx too, since receivers are mended"
+    GONE = "410: the receiver wants nothing more, the endpoint is disabled"
+    NONE = "not tried"
+
+
+def meaning(outcome: Outcome) -> Answer:
+    if outcome.trouble is Trouble.NOT_TRIED:
+        return Answer.NONE
+    match outcome.status:
+        case 410:
+            return Answer.GONE
+        case int(status) if 200 <= status < 300:
+            return Answer.TAKEN
+        case _:
+            return Answer.FAILED
+
+
+def asked_pause(outcome: Outcome) -> int | None:
+    """How long the receiver, not the one event, asks to be left alone (429 or 503 with Retry-After), in ms."""
+    return outcome.retry_after_ms if outcome.status in (429, 503) else None
+
+
+def read_retry_after(header: str | None, now: int) -> int | None:
+    """`Retry-After` in ms from now, as seconds or as a date (RFC 9110, 10.2.3); None when it makes no sense."""
+    if header is None:
+        return None
+    header = header.strip()
+    if re.fullmatch("[0-9]{1,9}", header):
+        asked = int(header) * 1000
+    else:
+        try:
+            date = parsedate_to_datetime(header)
+            asked = int(date.replace(tzinfo=date.tzinfo or UTC).timestamp() * 1000) - now
+        except (ValueError, OverflowError):
+            return None
+    return min(max(0, asked), LONGEST_RETRY_AFTER_MS)
+
+
+def next_try_at(tries: int, now: int, event: EventId, retry_after_ms: int | None = None) -> int | None:
+    """When to try again after `tries` failed ones, not before the receiver asked for; None when there were enough.
+
+    The jitter is drawn from the event and the number of the try: the same everywhere, without chance.
+    """
+    if tries > len(RETRY_DELAYS_MS):
+        return None
+    delay = RETRY_DELAYS_MS[tries - 1]
+    drawn = int.from_bytes(blake2b(f"{event}:{tries}".encode(), digest_size=4).digest()) / 2**32
+    return now + max(int(delay * (1 + JITTER * drawn)), min(retry_after_ms or 0, LONGEST_RETRY_AFTER_MS))
+
+
+class Fate(Enum):
+    """What is stored of a delivery after a try."""
+
+    DELIVERED = "delivered"
+    WAITING = "waiting"
+    """For its next try."""
+    EXHAUSTED = "exhausted"
+    """Kept, and tried again only when somebody asks for it."""
+    DISABLED = "disabled"
+    """Exhausted, and its endpoint with all that waits for it."""
+    RELEASED = "released"
+    """Waiting as before the claim: it was not tried."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """The decision on one claimed delivery, ready to be stored."""
+
+    id: DeliveryId
+    endpoint: EndpointId
+    fate: Fate
+    tries: int
+    """Failed ones, this one included. Before it there were `tries_before`."""
+    tries_before: int
+    next_try_at: int | None
+    word: str
+    took_ms: int
+
+
+def settle(delivery: Delivery, outcome: Outcome, now: int) -> Settled:
+    """What follows from the outcome of a try."""
+    tries, again_at = delivery.tries, None
+    match meaning(outcome):
+        case Answer.TAKEN:
+            fate = Fate.DELIVERED
+        case Answer.NONE:
+            fate = Fate.RELEASED
+        case Answer.GONE:
+            fate, tries = Fate.DISABLED, tries + 1
+        case Answer.FAILED:
+            tries += 1
+            again_at = next_try_at(tries, now, delivery.event, outcome.retry_after_ms)
+            fate = Fate.EXHAUSTED if again_at is None else Fate.WAITING
+    return Settled(
+        id=delivery.id,
+        endpoint=delivery.endpoint,
+        fate=fate,
+        tries=tries,
+        tries_before=delivery.tries,
+        next_try_at=again_at,
+        word=outcome.word,
+        took_ms=outcome.took_ms,
+    )
+
+
+# --- the store's side --------------------------------------------------------------------------------
+
+
+class Notifying(Protocol):
+    """Deliveries as `flow.notify` sees them. They are written by the transaction that reaches the state, one per
+    endpoint that wants the event, due at once. Calls may raise `StoreUnavailable`: then nothing of them was stored.
+    """
+
+    async def claim_deliveries(
+        self, limit: int, now: int, lease_ms: int, rooms: Mapping[EndpointId, int], newcomers: int
+    ) -> list[Delivery]:
+        """Takes up to `limit` waiting deliveries that are due, the longest due first.
+
+        An endpoint in `rooms` gets at most so many (0: none), and up to `newcomers` endpoints that are not in it get
+        one each. A claimed delivery is not claimed again before `now + lease_ms`, then it is: nobody else undoes the
+        claim of a process that died. Disabled endpoints get nothing. Url, secrets and `failing_since` are the
+        endpoint's of this moment. Writes nothing when nothing is due.
+        """
+        ...
+
+    async def record_outcomes(self, settled: Sequence[Settled], now: int) -> None:
+        """Stores decisions, all in one transaction; each ends its delivery's claim.
+
+        DELIVERED is stored whatever happened meanwhile (unless it is so already) and clears the endpoint's
+        `failing_since`. WAITING, EXHAUSTED and RELEASED change a delivery only while it still waits with
+        `tries_before` failed tries: another claim may have got further after the lease. WAITING, EXHAUSTED and
+        DISABLED set the endpoint's `failing_since` to `now` where it is None, unless the same call clears it. RELEASED
+        is due as before.
+        DISABLED also disables the endpoint and exhausts whatever waits for it; it stays so until somebody enables it.
+        Exhausted deliveries are kept and can be replayed: waiting again, due at once, with no tries. `word` and
+        `took_ms` are kept as the last try's.
+        """
+        ...
+
+    async def exhaust_waiting(self, endpoint: EndpointId, made_before: int, now: int) -> int:
+        """Exhausts the endpoint's waiting, unclaimed deliveries whose event was stored before then; how many."""
+        ...

@@ -58,13 +58,17 @@ def run(*, once: bool, listen: str | None = None, database: str | None = None) -
     free port of the loopback address (`once`) or 127.0.0.1:8000.
     """
     console = Console()
+    signal.signal(signal.SIGTERM, _end)
     listen = listen or (f"127.0.0.1:{_free_port()}" if once else "127.0.0.1:8000")
     base_url = f"http://{listen}"
+    if not _is_free(listen):
+        console.print(f"[red]{listen} is in use.[/] Choose another address with --listen HOST:PORT.")
+        return 1
     with tempfile.TemporaryDirectory(prefix="chappe-demo-") as folder:
         database = database or f"sqlite:///{Path(folder) / 'demo.db'}"
         with _server(listen, database) as server:
             if not _wait_until_ready(base_url, server):
-                console.print(f"[red]The server did not start on {listen}.[/] Is the address in use?")
+                console.print(f"[red]The server did not start on {listen}.[/] Its last lines above say why.")
                 return 1
             key = _create_key(database)
             console.print(
@@ -188,6 +192,22 @@ def _environment() -> dict[str, str]:
 
 def _number(digit: str) -> str:
     return f"+3360000000{digit}"
+
+
+def _end(*_: object) -> None:
+    """SIGTERM ends the demo as Ctrl-C does: its server and its folder go with it."""
+    raise SystemExit(143)
+
+
+def _is_free(listen: str) -> bool:
+    host, _, port = listen.rpartition(":")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError:
+            return False
+    return True
 
 
 def _free_port() -> int:

@@ -126,6 +126,13 @@ def test_url_and_key_may_come_from_the_environment(cli: CliRunner, server: Any) 
 # --- status ------------------------------------------------------------------------------------------
 
 
+def test_status_of_another_kind_of_server_is_said_to_be_so(cli: CliRunner, server: Any) -> None:
+    server.answers = [(200, {"hello": "world"})]
+    result = run(cli, server, "status", "+33600000000")
+    assert result.exit_code == 1
+    assert "does not answer as Chappe does" in result.stderr
+
+
 def test_status_answers_in_the_first_line_then_tells_each_state(cli: CliRunner, server: Any) -> None:
     server.answers = [(200, DELIVERED)]
     result = run(cli, server, "status", "+33600000000")

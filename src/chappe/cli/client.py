@@ -141,6 +141,8 @@ def status(
     call = _caller(url, key)
     with _refusals(as_json):
         last: Status = call("GET", f"{STATUS}?{query}", None)
+        if not {"id", "state", "stateDate"} <= last.keys():
+            raise click.ClickException(f"{url} does not answer as Chappe does; check the address")
         if as_json:
             print_json(last)
         else:

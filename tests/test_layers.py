@@ -16,6 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"core"},
     "connectors": {"core", "smpp"},
     "simulator": {"core", "smpp"},
+    "notifier": {"core"},
     "api": {"core", "flow"},
     "web": {"core", "flow"},
 }

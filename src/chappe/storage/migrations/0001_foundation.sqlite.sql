@@ -85,7 +85,7 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_pending ON attempt (connector) WHERE outcome = 0;
 
 -- Doubts (outcome 2 = IN_DOUBT) by user_message_reference: what a receipt with an unknown id may settle.
-CREATE INDEX attempt_in_doubt ON attempt (connector, reference) WHERE outcome = 2;
+CREATE INDEX attempt_in_doubt ON attempt (connector, reference) WHERE outcome = 2 AND verdict IS NULL;
 
 -- Everything ever learnt about a message, ignored facts too; appended, never replayed.
 CREATE TABLE fact (

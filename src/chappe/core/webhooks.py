@@ -55,7 +55,7 @@ LONGEST_RETRY_AFTER_MS = max(RETRY_DELAYS_MS)
 
 PATIENCE_MS = 96 * HOUR
 """Deliveries that waited while their endpoint's circuit was open spend no try. They are given up when both they
-and the endpoint's failing are older than this: in that time the endpoint was tried far more than ten times."""
+and the endpoint's failing are older than this, and the endpoint was tried ten times more in a row."""
 
 
 # --- what is posted ----------------------------------------------------------------------------------
@@ -313,12 +313,12 @@ class Notifying(Protocol):
     """
 
     async def claim_deliveries(
-        self, limit: int, now: int, lease_ms: int, rooms: Mapping[EndpointId, int], newcomers: int
+        self, limit: int, now: int, lease_ms: int, rooms: Mapping[EndpointId, int], probes: int
     ) -> list[Delivery]:
         """Takes up to `limit` waiting deliveries that are due, the longest due first.
 
-        An endpoint in `rooms` gets at most so many (0: none), and up to `newcomers` endpoints that are not in it get
-        one each. A claimed delivery is not claimed again before `now + lease_ms`, then it is: nobody else undoes the
+        An endpoint in `rooms` gets at most so many (0: none), and up to `probes` endpoints that are not in it get one
+        each. A claimed delivery is not claimed again before `now + lease_ms`, then it is: nobody else undoes the
         claim of a process that died. Disabled endpoints get nothing. Url, secrets and `failing_since` are the
         endpoint's of this moment. Writes nothing when nothing is due.
         """
@@ -339,5 +339,8 @@ class Notifying(Protocol):
         ...
 
     async def exhaust_waiting(self, endpoint: EndpointId, made_before: int, now: int) -> int:
-        """Exhausts the endpoint's waiting, unclaimed deliveries whose event was stored before then; how many."""
+        """Exhausts the endpoint's waiting, unclaimed deliveries whose event was stored before then; how many.
+
+        It may stop at a bound of its own: the next failed try asks again.
+        """
         ...

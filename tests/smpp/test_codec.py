@@ -149,6 +149,19 @@ def test_whatever_the_body_a_pdu_is_read_or_refused_with_a_status(
         assert (pdu.command_status, pdu.sequence_number) == (status, number)
 
 
+@given(
+    st.sampled_from(pdus.PDUS), st.binary(max_size=60) | st.text("\0\1\5a", max_size=60).map(str.encode), st.binary()
+)
+def test_nothing_is_read_of_the_pdus_around(pdu_class: type[Pdu], body: bytes, around: bytes) -> None:
+    octets = raw(pdu_class.command_id, body)
+    alone = understood(octets)
+    if isinstance(alone, PduError):
+        with pytest.raises(PduError):
+            decode(around + octets + around, len(around))
+    else:
+        assert decode(around + octets + around, len(around)) == alone
+
+
 @given(uint32.filter(lambda command_id: command_id not in pdus.BY_COMMAND_ID), uint32, st.binary(max_size=40))
 def test_an_unknown_command_is_refused_by_its_number(command_id: int, number: int, body: bytes) -> None:
     with pytest.raises(PduError) as refused:
@@ -236,7 +249,8 @@ def test_the_fast_way_to_read_a_message_understands_as_the_slow_one_does(
 def test_a_message_length_that_lies_is_clipped(excess: int) -> None:
     body = encode(pdus.DeliverSm(short_message=b"Bonjour"))[16:]
     lying = body.replace(b"\7Bonjour", bytes((7 + excess,)) + b"Bonjour")
-    assert decode(raw(pdus.DeliverSm.command_id, lying)) == pdus.DeliverSm(sequence_number=7, short_message=b"Bonjour")
+    octets = raw(pdus.DeliverSm.command_id, lying)
+    assert decode(octets + octets) == pdus.DeliverSm(sequence_number=7, short_message=b"Bonjour")
 
 
 @pytest.mark.parametrize("pdu", [pdus.DeliverSm(), pdus.SubmitSmResp(), pdus.DataSm(), pdus.GenericNack()])
@@ -250,7 +264,8 @@ def test_a_message_length_that_lies_is_clipped(excess: int) -> None:
     ],
 )
 def test_a_parameter_that_runs_over_the_end_is_clipped(pdu: Pdu, trailing: bytes, read: tuple[pdus.Tlv, ...]) -> None:
-    assert decode(raw(pdu.command_id, encode(pdu)[16:] + trailing)).tlvs == read
+    octets = raw(pdu.command_id, encode(pdu)[16:] + trailing)
+    assert decode(octets + octets).tlvs == read
 
 
 def test_an_unknown_destination_flag_is_refused_as_such() -> None:

@@ -731,6 +731,14 @@ def test_after_our_unbind_nothing_more_is_asked_but_all_is_answered(pair: Pair) 
     assert rest == [OutcomeUnknown("mo", Cause.UNBOUND), Unbound(), LateResponse("mo", response)]
 
 
+def test_what_comes_after_the_end_is_not_heard(pair: Pair) -> None:
+    number = pair.esme.request(pdus.Unbind(), pair.now, "unbind")
+    answer = codec.encode(pdus.UnbindResp(), number)
+    events = pair.feed(pair.esme, answer + codec.encode(pdus.DeliverSm(), 5) + answer + bytes(4))
+    assert events == [ResponseReceived("unbind", pdus.UnbindResp(0, number)), Closed(Cause.UNBOUND)]
+    assert only_pdu(pair.esme.data_to_send()) == pdus.Unbind(sequence_number=number)
+
+
 def test_an_answer_behind_the_peers_unbind_is_late_but_not_lost(pair: Pair) -> None:
     number = pair.esme.request(submit(), pair.now, "submit")
     response = pdus.SubmitSmResp(0, number, (), b"42")

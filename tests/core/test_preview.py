@@ -1,0 +1,129 @@
+"""What a text costs, and why."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chappe.core.preview import SUGGESTIONS, Cheaper, Costly, Preview, PreviewPart, Why, preview
+from chappe.core.text import Alphabet, encode, segment, uncodable
+
+
+def costly(text: str) -> list[tuple[int, str, Why, str | None]]:
+    return [(one.start, one.text, one.why, one.instead) for one in preview(text).costly]
+
+
+def test_a_plain_text_is_one_part_and_one_credit() -> None:
+    assert preview("Bonjour Zoé") == Preview(Alphabet.GSM7, (PreviewPart(0, 11, 11, "Bonjour Zoé"),), 11, 1.0, (), None)
+
+
+def test_the_character_that_doubles_the_price_is_named_with_what_could_stand_there() -> None:
+    text = "L’été arrive" + "!" * 60
+    seen = preview(text)
+    assert (seen.alphabet, seen.credits) == (Alphabet.UCS2, 2.0)
+    assert seen.costly == (Costly(1, "’", Why.FORCES_UCS2, "'"),)
+    assert seen.cheaper == Cheaper("L'été arrive" + "!" * 60, 1)
+
+
+def test_what_saves_no_part_is_no_cheaper() -> None:
+    seen = preview("L’été")
+    assert seen.costly == (Costly(1, "’", Why.FORCES_UCS2, "'"),)
+    assert seen.cheaper is None
+
+
+def test_septets_of_the_extension_table_cost_two() -> None:
+    assert costly("5 € [ok]") == [
+        (2, "€", Why.COSTS_TWO, None),
+        (4, "[", Why.COSTS_TWO, None),
+        (7, "]", Why.COSTS_TWO, None),
+    ]
+    seen = preview("€" * 81)
+    assert [(part.start, part.end, part.units) for part in seen.parts] == [(0, 76, 152), (76, 81, 10)]
+
+
+def test_in_ucs2_the_extension_table_costs_no_more_than_others() -> None:
+    assert costly("5 € ê") == [(4, "ê", Why.FORCES_UCS2, "e")]
+
+
+def test_parts_of_ucs2_count_units_and_code_points() -> None:
+    seen = preview("😀" * 36)
+    assert [(part.start, part.end, part.units) for part in seen.parts] == [(0, 33, 66), (33, 36, 6)]
+    assert (seen.units, seen.credits, seen.cheaper) == (72, 2.0, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("’", "'"),
+        ("…", "..."),
+        ("œ", "oe"),
+        ("\u00a0", " "),
+        ("\u202f", " "),
+        ("«", '"'),
+        ("\u200b", ""),
+        ("n°"[1:], "o"),
+        ("ê", "e"),
+        ("ç", "c"),
+        ("À", "A"),
+        ("e\u0301", "é"),
+        ("e\u0302", "e"),
+        ("e\ufe0f", "e"),
+        ("ż", "z"),
+        ("中", None),
+        ("😀", None),
+        ("❤\ufe0f", None),
+        ("\u0301", None),
+    ],
+)
+def test_suggestions(text: str, instead: str | None) -> None:
+    assert costly(text) == [(0, text, Why.FORCES_UCS2, instead)]
+
+
+def test_what_no_sms_carries_is_named() -> None:
+    assert costly("a\x00b\ud800\f") == [
+        (1, "\x00", Why.UNSENDABLE, None),
+        (3, "\ud800", Why.UNSENDABLE, None),
+        (4, "\f", Why.UNSENDABLE, None),
+    ]
+
+
+def test_an_empty_text_has_nothing_in_its_part() -> None:
+    assert preview("").parts == (PreviewPart(0, 0, 0, ""),)
+
+
+def test_every_suggestion_is_cheap_and_for_something_dear() -> None:
+    for character, instead in SUGGESTIONS.items():
+        assert segment(character).alphabet is Alphabet.UCS2, hex(ord(character))
+        assert len(encode(instead, Alphabet.GSM7)) == len(instead), hex(ord(character))
+
+
+TEXTS = st.text(st.one_of(st.sampled_from("aé€’…œê \u0301\n"), st.characters()), max_size=300)
+
+
+@given(TEXTS)
+def test_the_preview_says_what_the_text_will_be(text: str) -> None:
+    seen, segmented = preview(text), segment(text)
+    assert tuple(part.text for part in seen.parts) == segmented.parts
+    assert [text[part.start : part.end] for part in seen.parts] == list(segmented.parts)
+    assert sum(part.units for part in seen.parts) == segmented.units == seen.units
+    assert seen.credits == len(segmented.parts)
+
+
+@given(TEXTS)
+def test_without_the_costly_characters_the_text_is_cheap(text: str) -> None:
+    rest, at = "", 0
+    for one in preview(text).costly:
+        assert text[one.start : one.start + len(one.text)] == one.text
+        rest += text[at : one.start]
+        at = one.start + len(one.text)
+    rest += text[at:]
+    assert segment(rest).alphabet is Alphabet.GSM7
+    assert uncodable(rest) is None
+
+
+@given(TEXTS)
+def test_the_cheaper_text_is_cheaper(text: str) -> None:
+    seen = preview(text)
+    if seen.cheaper is not None:
+        assert seen.cheaper.parts == len(segment(seen.cheaper.text).parts) < len(seen.parts)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import aiohttp
 from yarl import URL
@@ -68,6 +69,7 @@ class Poster:
         self._now_ms = now_ms
         self._hear = hear
         self._allowed = parse_networks(start.allow)
+        self._target: Callable[[str], URL] = lru_cache(maxsize=1024)(self._read_target)
         self._lanes: dict[EndpointId, _Lane] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -159,15 +161,17 @@ class Poster:
 
     async def _request(self, delivery: Delivery, outcome: Outcome) -> None:
         """Fills the outcome's status in, or raises."""
-        if word := forbidden_url(delivery.url, self._allowed):
-            raise ForbiddenAddress(word)
+        target = self._target(delivery.url)
         headers = signed_headers(delivery.event, delivery.body, delivery.secrets, self._now_ms())
-        async with self._session.post(
-            URL(delivery.url, encoded=True), data=delivery.body, headers=headers, allow_redirects=False
-        ) as response:
+        async with self._session.post(target, data=delivery.body, headers=headers, allow_redirects=False) as response:
             outcome.status = response.status
             outcome.retry_after_ms = read_retry_after(response.headers.get("Retry-After"), self._now_ms())
             await self._read(response)
+
+    def _read_target(self, url: str) -> URL:
+        if word := forbidden_url(url, self._allowed):
+            raise ForbiddenAddress(word)
+        return URL(url, encoded=True)
 
     async def _read(self, response: aiohttp.ClientResponse) -> None:
         left = self._start.answer_bytes

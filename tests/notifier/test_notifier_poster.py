@@ -77,10 +77,11 @@ class Scene:
         return outcome, receiver
 
     async def close(self) -> None:
-        for poster in self.posters:
-            await poster.close()
         for receiver in self.receivers:
             await receiver.stop()
+        for poster in self.posters:
+            await poster.drain()
+            await poster.close()
 
 
 @pytest.fixture
@@ -442,11 +443,14 @@ async def test_what_finds_its_lane_full_is_handed_back(scene: Scene) -> None:
     assert len(receiver.calls) == 5
 
 
-async def test_behind_a_try_that_timed_out_nobody_waits(scene: Scene) -> None:
+@pytest.mark.parametrize("per_endpoint", [1, 2])
+async def test_behind_a_try_that_timed_out_nobody_waits(scene: Scene, per_endpoint: int) -> None:
     receiver = await scene.receiver(never)
     posted = [delivery(receiver.url) for _ in range(4)]
-    scene.poster(Start(OPEN, per_endpoint=1, timeout_seconds=0.05)).take(posted)
+    poster = scene.poster(Start(OPEN, per_endpoint=per_endpoint, connections=1, timeout_seconds=0.05))
+    poster.take(posted)
     await scene.ear.until(4)
+    await poster.drain()
     assert [outcome.word for outcome in scene.ear.outcomes] == ["timeout", "notTried", "notTried", "notTried"]
     assert len(receiver.calls) == 1
 

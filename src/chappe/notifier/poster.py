@@ -117,11 +117,7 @@ class Poster:
             await asyncio.wait(self._workers)
 
     async def close(self) -> None:
-        """After `drain`, or in place of it: requests under way are given up, and nobody is told."""
-        for worker in self._workers:
-            worker.cancel()
-        if self._workers:
-            await asyncio.wait(self._workers)
+        """After `drain`."""
         await self._session.close()
 
     async def _work(self, endpoint: EndpointId, lane: _Lane) -> None:

@@ -1,0 +1,138 @@
+"""A real `chappe serve`, and a real `chappe simulate`, as child processes: for benchmarks and proofs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ACCOUNT = "proof"
+"""The account of the keys that are created here."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its running children so far (Linux), to 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_seconds(int(child)) for child in children)
+
+
+class ChildServer:
+    """Starts, kills and starts again a server on the same database and address."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str], config: Path | None = None) -> None:
+        self.folder = folder
+        self.base_url = f"http://127.0.0.1:{free_port()}"
+        self.database = f"sqlite:///{folder / 'chappe.db'}"
+        self.log = folder / "server.log"
+        self._settings = settings
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create_key(self, *, test: bool = False) -> str:
+        """A key of a new account; works beside the running server."""
+        command = ["keys", "create", "--account", ACCOUNT, "--quiet", "--database", self.database]
+        return self._chappe(*command, *(["--test"] if test else []))
+
+    async def start(self) -> None:
+        """Returns once it is ready. Raises RuntimeError when it ends instead."""
+        listen = self.base_url.removeprefix("http://")
+        config = ["--config", str(self._config)] if self._config else []
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "chappe", "serve", "--listen", listen, "--database", self.database, *config],
+                env={**os.environ, **self._settings},
+                stderr=log,
+            )
+        for _ in range(600):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server has ended, see {self.log}:\n{self.log.read_text()[-2000:]}")
+            try:
+                with await asyncio.to_thread(urlopen, f"{self.base_url}/ready", timeout=2):
+                    return
+            except (URLError, OSError):
+                await asyncio.sleep(0.05)
+        raise RuntimeError("the server is not ready after 30 s")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def kill(self) -> None:
+        """kill -9."""
+        process = self._running()
+        process.kill()
+        process.wait()
+
+    def stop(self, seconds: float = 35) -> int:
+        """SIGTERM; returns the exit code."""
+        process = self._running()
+        process.send_signal(signal.SIGTERM)
+        return process.wait(seconds)
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.pid)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "start it first"
+        return self._process
+
+    def _chappe(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "chappe", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class ChildSimulator:
+    """An operator in a process of its own. `mood` is the TOML of its habits; `port` is where it listens."""
+
+    def __init__(self, folder: Path, mood: str = "") -> None:
+        self.log = folder / "simulator.log"
+        self.port = 0
+        self._mood = folder / "mood.toml"
+        self._mood.write_text(mood)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Returns once it listens. Raises RuntimeError when it ends instead."""
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-m", "chappe", "simulate", "--listen", "127.0.0.1:0", "--mood", str(self._mood)]
+            self._process = subprocess.Popen(
+                command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=log, stderr=log
+            )
+        for _ in range(600):
+            said = re.search(r"listens on 127\.0\.0\.1:([0-9]+)", self.log.read_text())
+            if said:
+                self.port = int(said[1])
+                return
+            if self._process.poll() is not None:
+                break
+            await asyncio.sleep(0.05)
+        raise RuntimeError(f"the simulator does not listen:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(10)
+
+    def cpu_seconds(self) -> float:
+        assert self._process is not None, "start it first"
+        return cpu_seconds(self._process.pid)

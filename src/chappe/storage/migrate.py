@@ -1,13 +1,14 @@
-"""Migrations for SQLite: numbered files, applied in order, each with its number in one transaction.
+"""Migrations: numbered files for each engine, applied in order, each with its number in one transaction.
 
-Safe when several processes open the same file at once: each file is applied under the write lock, and the version is
-read again once the lock is held.
+Safe when several processes open the same database at once: each file is applied under a lock (SQLite's write lock, an
+advisory one on PostgreSQL), and the version is read again once the lock is held.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from typing import Protocol
 
 import apsw
 
@@ -27,6 +28,14 @@ def migrations(engine: str) -> list[tuple[int, str]]:
         if file.name.endswith(f".{engine}.sql")
     ]
     return sorted(found)
+
+
+class PostgresConnection(Protocol):
+    """What migrations need of an asyncpg connection."""
+
+    async def execute(self, query: str) -> str: ...
+
+    async def fetchval(self, query: str) -> object: ...
 
 
 def migrate(connection: apsw.Connection, steps: Sequence[tuple[int, str]] | None = None) -> int:
@@ -50,6 +59,43 @@ def migrate(connection: apsw.Connection, steps: Sequence[tuple[int, str]] | None
     if _version(connection) > steps[-1][0]:
         raise NewerSchemaError(NewerSchemaError.__doc__)
     return applied
+
+
+async def migrate_postgres(connection: PostgresConnection, steps: Sequence[tuple[int, str]] | None = None) -> int:
+    """The same for PostgreSQL; a second node that starts meanwhile waits, and finds nothing left to do."""
+    steps = migrations("postgres") if steps is None else steps
+    applied = 0
+    version = 0
+    for number, sql in steps:
+        await connection.execute("BEGIN")
+        try:
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('chappe migrations', 0))")
+            await connection.execute(_VERSIONS)
+            version = await _postgres_version(connection)
+            if number > version:
+                await connection.execute(sql)
+                await connection.execute(f"INSERT INTO schema_version (number) VALUES ({number:d})")  # noqa: S608
+                applied, version = applied + 1, number
+            await connection.execute("COMMIT")
+        except BaseException:
+            await connection.execute("ROLLBACK")
+            raise
+    if version > steps[-1][0]:
+        raise NewerSchemaError(NewerSchemaError.__doc__)
+    return applied
+
+
+_VERSIONS = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    number integer PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+async def _postgres_version(connection: PostgresConnection) -> int:
+    version = await connection.fetchval("SELECT coalesce(max(number), 0) FROM schema_version")
+    return int(str(version))
 
 
 def _version(connection: apsw.Connection) -> int:

@@ -1,5 +1,9 @@
 -- The statements of `work`, for SQLite. Parameters are numbered in the order of their first use.
 
+-- There is one writer: nobody to wait for.
+-- name: lock
+SELECT $1, $2;
+
 -- The lives of messages -------------------------------------------------------------------------------
 
 -- name: journey_messages
@@ -36,11 +40,12 @@ VALUES ($1, $2, $3, $4, $5, $6);
 
 -- Accepting -------------------------------------------------------------------------------------------
 
+-- In blocks: (the first, how many).
 -- name: take_ids
 UPDATE sequence
 SET next = next + $1
 WHERE name = 'message'
-RETURNING next - $1;
+RETURNING next - $1, $1;
 
 -- name: find_answer
 SELECT account, key, digest, message, parts, created_at
@@ -301,10 +306,11 @@ RETURNING message, url, clicks;
 
 -- Accounts and keys -----------------------------------------------------------------------------------
 
--- name: insert_account
+-- name: open_account
 INSERT INTO account (name, created_at)
 VALUES ($1, $2)
-ON CONFLICT (name) DO NOTHING;
+ON CONFLICT (name) DO UPDATE SET name = excluded.name
+RETURNING id, name, blocked, settings;
 
 -- name: find_account
 SELECT id, name, blocked, settings
@@ -350,6 +356,14 @@ WHERE id = $1;
 SELECT *
 FROM message
 WHERE id = $1 AND account = $2;
+
+-- The message beside each of its attempts.
+-- name: find_journey
+SELECT m.*, a.*
+FROM message m
+LEFT JOIN attempt a ON a.message = m.id
+WHERE m.id = $1 AND m.account = $2
+ORDER BY a.part, a.number;
 
 -- name: find_latest_message
 SELECT m.*

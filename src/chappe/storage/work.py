@@ -4,6 +4,11 @@ Each function is a generator: it yields the steps it needs (a named statement wi
 that come back, and returns its results. An engine runs the steps its own way — a loop of point reads, or one statement
 over arrays — in one transaction, so that reading, folding and saving cannot be torn apart, and the rules are written
 once. Nothing here commits.
+
+An engine may run several transactions at the same time. What keeps them apart: `journey_messages` locks the rows it
+reads, in the order of their ids, before anything is folded; `find_answer` and `find_latest` lock what they find, absent
+rows too; the rest is said by `lock`. All of it is held to the end of the transaction, and an engine with one writer has
+nothing to do for it.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -20,6 +25,7 @@ from chappe.core import lifecycle, replies, rules
 from chappe.core.lifecycle import Effect, Journey, ListBounce, Requeue, Unqueue
 from chappe.core.message import (
     Accepted,
+    Account,
     AccountId,
     Answered,
     Attempt,
@@ -35,6 +41,7 @@ from chappe.core.message import (
     Family,
     Inbound,
     InDoubtPolicy,
+    Key,
     Message,
     MessageId,
     NotAccepted,
@@ -92,6 +99,14 @@ def tell(statement: str, rows: Sequence[Row]) -> Steps[None]:
         yield Step(statement, rows, asks=False)
 
 
+def lock(name: str, *, alone: bool = True) -> Steps[None]:
+    """Waits until no other transaction holds this name, or with `alone` false until none holds it alone.
+
+    What is asked afterwards sees everything that they have committed.
+    """
+    yield Step("lock", [(name, alone)], asks=False)
+
+
 # --- records and rows --------------------------------------------------------------------------------
 
 _FAMILIES, _POLICIES, _DELIVERIES = tuple(Family), tuple(InDoubtPolicy), tuple(Delivery)
@@ -125,8 +140,27 @@ def reply_of(row: Row) -> Reply:
     return reply
 
 
+def journey_of(rows: Sequence[Row]) -> Journey:
+    """The rows of `find_journey`: the message beside each of its attempts, or beside nothing."""
+    message = message_of(rows[0][:_MESSAGE_COLUMNS])
+    return Journey(message, [attempt_of(row[_MESSAGE_COLUMNS:]) for row in rows if row[_MESSAGE_COLUMNS] is not None])
+
+
+def account_of(row: Row) -> Account:
+    id_, name, blocked, settings = row
+    return Account(AccountId(id_), name, bool(blocked), settings_of(settings))
+
+
+def key_of(row: Row) -> Key:
+    id_, test, hint, created_at, revoked_at, *account = row
+    return Key(id_, account_of(tuple(account)), bool(test), hint, created_at, revoked_at)
+
+
 def settings_of(text: str) -> Settings:
     return msgspec.json.decode(text, type=Settings)
+
+
+_MESSAGE_COLUMNS = len(fields(Message))
 
 
 _ABOUT_ATTEMPTS = (Answered, Refused, DoubtBegan, DoubtEnded, ReceiptRead)
@@ -233,7 +267,7 @@ class Workspace:
         yield from tell("unqueue_message", [(id_,) for id_ in sorted(self._unqueue_all)])
         yield from tell("unqueue_part", sorted(key for key, row in self._queue.items() if row is None))
         yield from tell("queue_part", [row for row in self._queue.values() if row is not None])
-        yield from tell("insert_entry", self._listed)
+        yield from tell("insert_entry", sorted(self._listed, key=lambda row: row[:4]))
         for kept in (self._messages, self._attempts, self._facts, self._queue, self._unqueue_all, self._listed):
             kept.clear()
 
@@ -374,11 +408,13 @@ def _list_entries(keys: Collection[tuple[str, bool]]) -> Steps[defaultdict[tuple
 def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
     if not sends:
         return []
-    [(first,)] = yield from ask("take_ids", [(len(sends),)])
     numbers = sorted({(send.number, send.account) for send in sends})
     latest = {(number, account): id_ for number, account, id_ in (yield from ask("find_latest", numbers))}
+    # Only now, with the numbers locked: so ids grow along each chain, whichever of two senders came first.
+    blocks = yield from ask("take_ids", [(len(sends),)])
+    ids = [MessageId(id_) for first, count in blocks for id_ in range(first, first + count)]
     messages, queue, links, answers = [], [], [], []
-    for id_, send in enumerate(sends, first):
+    for id_, send in zip(ids, sends, strict=True):
         messages.append(
             (
                 id_,
@@ -408,10 +444,10 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
             answers.append((send.account, known.key, known.digest, id_, send.parts, send.accepted_at))
     yield from tell("insert_message", messages)
     yield from tell("queue_part", queue)
-    yield from tell("upsert_latest", [(*key, id_) for key, id_ in latest.items()])
+    yield from tell("upsert_latest", sorted((*key, id_) for key, id_ in latest.items()))
     yield from tell("insert_link", links)
     yield from tell("upsert_answer", answers)
-    return [MessageId(id_) for id_ in range(first, first + len(sends))]
+    return ids
 
 
 # --- claim and release -------------------------------------------------------------------------------
@@ -419,6 +455,7 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
 
 def open_connector(work: Workspace, connector: str, now: int) -> Steps[int]:
     """See `ports.Sending.open_connector`."""
+    yield from lock(f"connector {connector}")  # claims under way are stored before it is asked what is pending
     [(epoch,)] = yield from ask("next_epoch", [(connector,)])
     left = yield from ask("pending_attempts", [(connector,)])
     doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restart")) for id_, part, number in left]
@@ -428,6 +465,7 @@ def open_connector(work: Workspace, connector: str, now: int) -> Steps[int]:
 
 def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:
     """See `ports.Sending.claim`."""
+    yield from lock(f"connector {connector}", alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
     taken: list[Row] = []
@@ -530,7 +568,13 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
     receipts = [
         (job, report) for job, reports in enumerate(jobs) for report in reports if isinstance(report, ReceiptReport)
     ]
-    yield from work.load(report.message for _, report in answers)
+    known = yield from _known_ids([report for _, report in receipts], now)
+    unknown = any((report.connector, report.carrier_id) not in known for _, report in receipts)
+    if answers or unknown:
+        # A receipt may be parked while nobody else learns an id or a doubt, so that none is left behind.
+        yield from lock("parking", alone=unknown)
+    # All at once, and so in the order of their ids, those that receipts are about too.
+    yield from work.load([report.message for _, report in answers] + [key[0] for key in known.values()])
     learnt: list[tuple[int, AttemptKey, Attempt]] = []
     for job, report in answers:
         fact = report.fact
@@ -542,7 +586,7 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
         events[job] += work.advance(report.message, fact)
         learnt.append((job, key, attempt))
     matched = yield from _unpark(work, learnt, now)
-    matched += yield from _match(work, receipts, learnt, now)
+    matched += yield from _match(work, receipts, known, learnt, now)
     yield from work.load(key[0] for _, key, _ in matched)
     for job, key, receipt in matched:
         message, part, number = key
@@ -565,22 +609,30 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
 _Match: TypeAlias = tuple[int, AttemptKey, ReceiptReport]
 """(job, the attempt it is about, receipt)."""
 
+_Ids: TypeAlias = dict[tuple[str, str], AttemptKey]
+"""(connector, operator's id) → the attempt."""
+
+
+def _known_ids(reports: Sequence[ReceiptReport], now: int) -> Steps[_Ids]:
+    wanted = sorted({(report.connector, report.carrier_id, now - WEEK_MS) for report in reports})
+    rows = yield from ask("find_carrier", wanted)
+    return {(connector, carrier_id): _key(columns) for connector, carrier_id, *columns in rows}
+
 
 def _match(
     work: Workspace,
     receipts: Sequence[tuple[int, ReceiptReport]],
+    known: _Ids,
     learnt: Sequence[tuple[int, AttemptKey, Attempt]],
     now: int,
 ) -> Steps[list[_Match]]:
     """Finds each receipt's attempt: by its id, by another form of it, by its reference. The rest is parked."""
-    since = now - WEEK_MS
     reports = [report for _, report in receipts]
-    ids = {(attempt.connector, attempt.carrier_id): key for _, key, attempt in learnt if attempt.carrier_id}
-    wanted = sorted({(r.connector, r.carrier_id, since) for r in reports if (r.connector, r.carrier_id) not in ids})
-    for connector, carrier_id, *columns in (yield from ask("find_carrier", wanted)):
-        ids[connector, carrier_id] = _key(columns)
+    ids = known | {(attempt.connector, attempt.carrier_id): key for _, key, attempt in learnt if attempt.carrier_id}
     left = [report for report in reports if (report.connector, report.carrier_id) not in ids]
-    by_form = yield from _match_forms(work, left, learnt, since)
+    ids |= yield from _known_ids(left, now)  # learnt by others before we had the lock
+    left = [report for report in left if (report.connector, report.carrier_id) not in ids]
+    by_form = yield from _match_forms(work, left, learnt, now - WEEK_MS)
     left = [report for report in left if id(report) not in by_form]
     by_reference = yield from _match_references(work, left)
     yield from _learn_ids([(by_reference[id(report)], report) for report in left if id(report) in by_reference], now)
@@ -787,6 +839,7 @@ def receive(work: Workspace, inbound: Sequence[Inbound], now: int) -> Steps[tupl
             reply, told = yield from _conclude(work, [message], complete=True)
         else:
             group = _Group(message.connector, message.number, message.recipient, message.reference, message.total)
+            yield from lock("reply " + "|".join(map(str, _columns(group))))
             cut_short = yield from _make_room(work, group, message, now)
             if cut_short is not None:
                 whole.append(cut_short[0])
@@ -839,7 +892,7 @@ def _finish(work: Workspace, group: _Group, now: int, *, complete: bool) -> Step
 def _conclude(work: Workspace, parts: Sequence[Inbound], *, complete: bool) -> Steps[tuple[Reply, list[Event]]]:
     """Stores a whole incoming message, ties it to what it answers and lets it take effect."""
     first, at = parts[0], max(part.at for part in parts)
-    text = replies.join(parts)
+    text = replies.join(parts).replace("\0", "\N{SYMBOL FOR NULL}")  # PostgreSQL's text cannot hold NUL
     keyword = replies.recognise(text)
     rows = yield from ask("find_answered", [(first.number, first.connector, first.recipient)])
     message_id, account = (rows[0][0], rows[0][1]) if rows else (None, None)
@@ -874,3 +927,24 @@ def open_link(work: Workspace, token: str, human: bool, now: int) -> Steps[tuple
             events = work.advance(message_id, Clicked(now))
             yield from work.save()
     return url, events
+
+
+# --- accounts and keys -------------------------------------------------------------------------------
+
+
+def open_account(name: str, now: int) -> Steps[Account]:
+    """See `ports.Keys.open_account`."""
+    [row] = yield from ask("open_account", [(name, now)])
+    return account_of(row)
+
+
+def create_key(account: AccountId, digest: bytes, test: bool, hint: str, now: int) -> Steps[Key]:
+    """See `ports.Keys.create_key`."""
+    [(id_,)] = yield from ask("insert_key", [(account, digest, test, hint, now)])
+    [row] = yield from ask("find_account_by_id", [(account,)])
+    return Key(id_, account_of(row), test, hint, now, None)
+
+
+def revoke_key(key: int, now: int) -> Steps[bool]:
+    """See `ports.Keys.revoke_key`."""
+    return bool((yield from ask("revoke_key", [(now, key)])))

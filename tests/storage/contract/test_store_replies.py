@@ -47,6 +47,11 @@ async def test_reply_in_another_alphabet_is_read(scene: Scene) -> None:
     assert reply.text == "Ça marche 👍"
 
 
+async def test_reply_of_binary_octets_is_kept_too(scene: Scene) -> None:
+    [reply] = await scene.store.receive([replace(an_inbound(), octets=b"a\0b", data_coding=4)], NOW + MINUTE)
+    assert reply.text == "a␀b"
+
+
 async def test_first_reply_counts_and_later_ones_are_kept(scene: Scene) -> None:
     message = await scene.hand_over()
     [first] = await scene.store.receive([an_inbound("Oui", at=SOON)], SOON)

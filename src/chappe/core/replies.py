@@ -8,7 +8,7 @@ not matter. A reply is STOP when
    makes it an ordinary reply ("stop à 18h c'est bon", "don't stop", "bus stop"); or
 2. one of its sentences says in full that no more is wanted ("je ne veux plus recevoir vos messages", "remove my
    number"), again with no word beyond; or
-3. its first or last sentence or line is STOP by rule 1 and by a word that has no other use ("STOP. Je ne suis plus
+3. one of its sentences or lines is STOP by rule 1 and by a word that has no other use ("STOP. Je ne suis plus
    client", "Mauvais numéro ! STOP", and any signature below); or
 4. it is STOP and a name ("STOP DARTY"), which is any one word that is not about time or place ("stop demain"); or
 5. each of its sentences is STOP by rule 1, 2 or 4.
@@ -162,8 +162,7 @@ def recognise(text: str) -> str:
         _means_stop(whole)
         or all(_means_stop(words) for words in sentences)
         or any(_wants_no_more(words) for words in sentences)
-        or _is_stop(sentences[0], STOP)
-        or _is_stop(sentences[-1], STOP)
+        or any(_is_stop(words, STOP) for words in sentences)
     ):
         return "STOP"
     if whole == ["start"]:
@@ -197,8 +196,8 @@ def join(parts: Sequence[Inbound]) -> str:
 
 # --- below: how it is done ---------------------------------------------------------------------------
 
-_APART = re.compile(r"(?<![a-z0-9])[a-z](?:[\s.\-_*,/]{1,3}[a-z](?![a-z0-9])){3,}")
-"""S T O P, s.t.o.p: four letters or more, each alone."""
+_APART = re.compile(r"(?<![a-z0-9])[a-z](?:[ \t\xa0.\-_*,/]{1,3}[a-z](?![a-z0-9])){3,}")
+"""S T O P, s.t.o.p: four letters or more, each alone, on one line: the next line may begin with a lone letter too."""
 
 _SAME = (
     # Other ways to write the same; first an unreadable ê or é, as gateways that know no accents pass it on.

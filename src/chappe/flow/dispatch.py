@@ -64,13 +64,11 @@ class Dispatcher:
         while not self._stopping:
             self._awake.clear()
             try:
-                claimed = await self.step()
+                if not await self.step():
+                    await self._wait()
             except StoreUnavailable:
                 log.warning("store unavailable, claims wait", extra={"connector": self._line.name})
                 await asyncio.sleep(LONGEST_WAIT_SECONDS)
-                continue
-            if not claimed:
-                await self._wait()
 
     async def step(self) -> int:
         """Claims once and writes; returns how many parts were claimed."""

@@ -67,7 +67,7 @@ def decode_json(body: bytes, decoder: msgspec.json.Decoder[T], codes_of_fields: 
 
 
 _FIELD = re.compile(r" - at `\$\.([A-Za-z_]+)")
-_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*"?|[\[\]{}]', re.DOTALL)
 """Possessive, and content with a string that never ends: linear however hostile the body."""
 
 

@@ -75,8 +75,9 @@ def _plain(text: str) -> str:
     return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
 
 
-# Possessive throughout: a text of blanks must not cost its length squared.
-_STOP = r"(?<!\w)(?<!\w-)stop(?:\s*+(?:sms|mms|pubs?|spams?|promos?))*+"
+# Characters are possessive, so that a text of blanks does not cost its length squared; groups are not, because Python
+# before 3.11.4 then loses its place when the last round fails half-way.
+_STOP = r"(?<!\w)(?<!\w-)stop(?:\s*+(?:sms|mms|pubs?|spams?|promos?))*"
 _CODE = "[0-9]{2} ?(?:[0-9]{2,4}|[x*]{3})(?![0-9])"
 _MENTION = re.compile(
     "|".join(
@@ -87,7 +88,7 @@ _MENTION = re.compile(
             # envoyez STOP par SMS au 36111 · STOP to 88500: with such a word any short code is one.
             rf"{_STOP}[\s:«»\"']*+(?:(?:par|by) sms\s*+)?(?:au|a|to)\b\s*+:?\s*+{_CODE}",
             # Répondez STOP · Rep. STOP · reply with STOP
-            r"\b(?:repond(?:re|s|ez)|rep|reply|respond)[\s:.-]*+(?:(?:par|avec|with|by|sms)\s++)*+[«\"'\s]*+stop(?!\w)",
+            r"\b(?:repond(?:re|s|ez)|rep|reply|respond)[\s:.-]*+(?:(?:par|avec|with|by|sms)\s++)*[«\"'\s]*+stop(?!\w)",
             # no pub=STOP · désabonnement : STOP · Unsub? STOP
             r"\b(?:pubs?|desabo\w*+|desinscri\w*+|unsub\w*+|opt[ -]?out)\s*+[:=>?-]++\s*+[«\"'\s]*+stop(?!\w)",
             # STOP par retour de SMS · STOP en réponse · STOP to opt out

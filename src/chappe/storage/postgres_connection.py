@@ -7,9 +7,10 @@ use it up each time. Here each host has its own.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 import asyncpg  # type: ignore[import-untyped]  # it brings no types: Connection says what is used
 
@@ -124,9 +125,16 @@ class Servers:
         raise StoreUnavailable(f"cannot connect to {self}: {'; '.join(reasons)}")
 
 
+_URL = re.compile(r"(postgres(?:ql)?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?")
+
+
 def split_hosts(url: str) -> list[str]:
     """A URL for each host, each asking for a server that takes writes unless the URL asks for another sort."""
-    scheme, netloc, path, query, _ = urlsplit(url)
+    # Not urlsplit: it refuses a list of hosts with an IPv6 address in it.
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ValueError("a database's address is postgresql://USER:PASSWORD@HOST/DATABASE")
+    scheme, netloc, path, query = found.groups(default="")
     asked = {"target_session_attrs": "read-write"} | dict(parse_qsl(query, keep_blank_values=True))
     who, at, hosts = netloc.rpartition("@")
     return [urlunsplit((scheme, f"{who}{at}{host}", path, urlencode(asked), "")) for host in hosts.split(",")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -770,6 +771,88 @@ def test_a_peer_that_unbinds_and_stays_is_closed(pair: Pair) -> None:
     assert pair.smsc.timer() == pair.now + LIMITS.bind_seconds
     pair.wait(LIMITS.bind_seconds)
     assert pair.smsc.events() == [Closed(Cause.UNBOUND)]
+
+
+PATIENT = msgspec.structs.replace(LIMITS, unbind_seconds=5)
+
+
+@pytest.fixture(params=[1 << 20, 1], ids=["whole", "1 octet"])
+def patient(request: pytest.FixtureRequest) -> Pair:
+    return Pair(request.param, PATIENT).bound()
+
+
+def test_an_unbind_is_answered_once_all_answers_are_here(patient: Pair) -> None:
+    esme = patient.esme
+    first, second = (esme.request(submit(), patient.now, token) for token in "ab")
+    patient.smsc.request(pdus.DeliverSm(), patient.now, "mo")
+    esme.data_to_send()
+    assert patient.feed(esme, codec.encode(pdus.Unbind(), 9)) == []
+    assert (esme.window_free, esme.may_send(pdus.SubmitSm), esme.data_to_send()) == (0, False, b"")
+    assert esme.reply(received(patient.to_esme()))
+    assert only_pdu(esme.data_to_send()) == pdus.DeliverSmResp(0, 1)
+    answers = [pdus.SubmitSmResp(0, number, (), b"42") for number in (first, second)]
+    assert patient.feed(esme, codec.encode(answers[0])) == [ResponseReceived("a", answers[0])]
+    assert esme.data_to_send() == b""
+    assert patient.feed(esme, codec.encode(answers[1])) == [ResponseReceived("b", answers[1]), Unbound()]
+    assert only_pdu(esme.data_to_send()) == pdus.UnbindResp(0, 9)
+
+
+def test_an_unbind_without_anything_in_flight_is_answered_at_once(patient: Pair) -> None:
+    assert patient.feed(patient.esme, codec.encode(pdus.Unbind(), 9)) == [Unbound()]
+    assert only_pdu(patient.esme.data_to_send()) == pdus.UnbindResp(0, 9)
+
+
+def test_an_unbind_does_not_wait_for_ever(patient: Pair) -> None:
+    patient.esme.request(submit(), patient.now, "submit")
+    patient.esme.data_to_send()
+    patient.feed(patient.esme, codec.encode(pdus.Unbind(), 9))
+    assert patient.esme.timer() == patient.now + 5
+    patient.wait(5)
+    assert patient.esme.events() == [OutcomeUnknown("submit", Cause.UNBOUND), Unbound()]
+    assert only_pdu(patient.esme.data_to_send()) == pdus.UnbindResp(0, 9)
+    late = pdus.SubmitSmResp(0, 2, (), b"42")
+    assert patient.feed(patient.esme, codec.encode(late)) == [LateResponse("submit", late)]
+
+
+def test_an_unbind_waits_no_longer_than_what_it_waits_for() -> None:
+    pair = Pair(1 << 20, msgspec.structs.replace(PATIENT, response_seconds=3)).bound()
+    pair.esme.request(submit(), pair.now, "submit")
+    pair.feed(pair.esme, codec.encode(pdus.Unbind(), 9))
+    pair.wait(3)
+    assert pair.esme.events() == [OutcomeUnknown("submit", Cause.RESPONSE_TIMEOUT), Unbound()]
+
+
+def test_a_second_unbind_is_impatience_and_both_are_answered(patient: Pair) -> None:
+    patient.esme.request(submit(), patient.now, "submit")
+    patient.esme.data_to_send()
+    events = patient.feed(patient.esme, codec.encode(pdus.Unbind(), 8) + codec.encode(pdus.Unbind(), 9))
+    assert events == [OutcomeUnknown("submit", Cause.UNBOUND), Unbound()]
+    assert patient.esme.data_to_send() == codec.encode(pdus.UnbindResp(), 8) + codec.encode(pdus.UnbindResp(), 9)
+
+
+def test_a_peer_that_hangs_up_after_its_unbind_is_gone(patient: Pair) -> None:
+    patient.esme.request(submit(), patient.now, "submit")
+    patient.feed(patient.esme, codec.encode(pdus.Unbind(), 9))
+    patient.esme.receive_eof()
+    assert patient.esme.events() == [
+        OutcomeUnknown("submit", Cause.CONNECTION_LOST),
+        Closed(Cause.CONNECTION_LOST),
+    ]
+    assert patient.esme.timer() is None
+
+
+def test_patience_does_not_stop_unbinds_that_cross(patient: Pair) -> None:
+    patient.esme.request(submit(), patient.now, "submit")
+    number = patient.esme.request(pdus.Unbind(), patient.now, "ours")
+    assert patient.feed(patient.esme, codec.encode(pdus.Unbind(), 9)) == [
+        OutcomeUnknown("submit", Cause.UNBOUND),
+        Unbound(),
+    ]
+    answer = pdus.UnbindResp(0, number)
+    assert patient.feed(patient.esme, codec.encode(answer)) == [
+        ResponseReceived("ours", answer),
+        Closed(Cause.UNBOUND),
+    ]
 
 
 # --- streams and bodies that are wrong ---------------------------------------------------------------

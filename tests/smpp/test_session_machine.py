@@ -30,6 +30,8 @@ from chappe.smpp.session import (
 )
 
 LIMITS = Limits(window=3, max_owed=5, max_pdu=4096, late_kept=3)
+PATIENT = Limits(window=3, max_owed=5, max_pdu=4096, late_kept=3, unbind_seconds=8)
+"""The ESME's: it answers an unbind once it has its own answers."""
 BODY = SubmitTemplate(pdus.SubmitSm(source_addr=b"Chappe")).body(b"33600000000", b"Bonjour")
 ends = st.sampled_from(Role)
 
@@ -38,7 +40,7 @@ class End:
     """One side: its session, what the application knows, and the octets on their way to it."""
 
     def __init__(self, role: Role) -> None:
-        self.session = Session(role, 0.0, LIMITS)
+        self.session = Session(role, 0.0, PATIENT if role is Role.ESME else LIMITS)
         self.coming = b""
         self.started: set[int] = set()
         self.ended: dict[int, type[ResponseReceived | OutcomeUnknown]] = {}

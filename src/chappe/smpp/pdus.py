@@ -533,6 +533,10 @@ class Tag(IntEnum):
     ITS_SESSION_INFO = 0x1383
 
 
+CONGESTION_STATE = 0x0428
+"""SMPP 5, §4.8.4.18: how busy the sender is, 0 to 100 in one octet. Some who otherwise speak 3.4 send it too."""
+
+
 class Ton(IntEnum):
     """Type of number (§5.2.5)."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -125,6 +125,8 @@ class Limits(msgspec.Struct, frozen=True):
     probe_seconds: float = 10.0
     """How long its answer may take before the link counts as dead."""
     response_seconds: float = 60.0
+    unbind_seconds: float = 0.0
+    """How long the peer's unbind waits for its answer while it still owes us some; 0: not at all."""
     partial_seconds: float = 10.0
     """How long the rest of a PDU may take."""
     late_seconds: float = 3_600.0
@@ -248,6 +250,8 @@ class Session:
         """Our bind, enquire_link and unbind: their time-out ends the session."""
         self._late: dict[int, _Pending] = {}
         self._window_used = 0
+        self._goodbye: _Pending | None = None
+        """The peer's unbind, not answered yet; the token is its sequence number."""
         self._owed: dict[int, Pdu] = {}
         """The peer's unanswered requests by identity, for a peer may use a sequence number twice."""
 
@@ -399,6 +403,8 @@ class Session:
             self._end(_TIMEOUT_CAUSE[due[0].command_id])
         else:
             self._expire(now)
+            if self._goodbye is not None and (not self._window_used or self._goodbye.deadline <= now):
+                self._say_goodbye()
             if not self._control and self._state in _BOUND and self._heard_at + self.limits.idle_seconds <= now:
                 self.request(pdus.EnquireLink(), now, _OURS)
 
@@ -470,6 +476,8 @@ class Session:
                 self._events.append(ResponseReceived(pending.token, pdu))
             if table is self._in_flight:
                 self._window_used -= pending.command_id in WINDOWED
+                if self._goodbye is not None and not self._window_used:
+                    self._say_goodbye()
             else:
                 self._control_answered(pending.command_id, pdu)
             return
@@ -493,7 +501,7 @@ class Session:
             # Ahead of all that waits: the peer's clock is running.
             self._out.insert(0, codec.encode_header(response_id, 0, pdu.sequence_number))
         elif command_id == pdus.Unbind.command_id:
-            self._receive_unbind(pdu)
+            self._receive_unbind(pdu.sequence_number)
         elif command_id not in RESPONSE_TO:
             self._events.append(RequestReceived(pdu))
         elif len(self._owed) >= self.limits.max_owed:
@@ -509,17 +517,34 @@ class Session:
             self._owed[id(pdu)] = pdu
             self._events.append(RequestReceived(pdu))
 
-    def _receive_unbind(self, pdu: Pdu) -> None:
-        self._out.append(codec.encode_header(pdus.UnbindResp.command_id, 0, pdu.sequence_number))
+    def _receive_unbind(self, sequence_number: int) -> None:
+        seconds = self.limits.unbind_seconds
+        unsaid = self._goodbye is None and self._state in _BOUND and pdus.EnquireLink.command_id in self._may_send
+        if seconds and self._window_used and unsaid:
+            # Many peers hang up as soon as we agree: what they still owe us would be in doubt.
+            self._goodbye = _Pending(sequence_number, pdus.Unbind.command_id, self._heard_at + seconds)
+            self._may_send = frozenset({pdus.EnquireLink.command_id})
+            return
+        if self._goodbye is not None:
+            self._say_goodbye()
+        self._agree_to_unbind(sequence_number)
+
+    def _say_goodbye(self) -> None:
+        goodbye, self._goodbye = self._goodbye, None
+        if goodbye is not None:
+            self._agree_to_unbind(cast(int, goodbye.token))
+
+    def _agree_to_unbind(self, sequence_number: int) -> None:
+        self._out.append(codec.encode_header(pdus.UnbindResp.command_id, 0, sequence_number))
         if self._state is State.UNBOUND:
             return
         # Answers may still be on their way behind it; that to an unbind of ours, which it crossed, ends the session.
         late = self._heard_at + self.limits.late_seconds
-        for sequence_number, pending in self._in_flight.items():
-            self._late[sequence_number] = pending._replace(deadline=late)
+        for number, pending in self._in_flight.items():
+            self._late[number] = pending._replace(deadline=late)
         ours = {number: sent for number, sent in self._control.items() if sent.command_id == pdus.Unbind.command_id}
-        for sequence_number in ours:
-            del self._control[sequence_number]
+        for number in ours:
+            del self._control[number]
         self._give_up(Cause.UNBOUND)
         self._control.update(ours)
         self._enter(State.UNBOUND)
@@ -540,6 +565,8 @@ class Session:
             yield self._bind_deadline
         if self._partial_deadline is not None:
             yield self._partial_deadline
+        if self._goodbye is not None:
+            yield self._goodbye.deadline
         for pending in self._control.values():
             yield pending.deadline
         for pending in self._in_flight.values():
@@ -580,6 +607,7 @@ class Session:
         for table in (self._in_flight, self._control, self._owed):
             table.clear()
         self._window_used = 0
+        self._goodbye = None
 
     def _end(self, cause: Cause) -> None:
         if self._state is State.CLOSED:

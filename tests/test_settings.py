@@ -138,7 +138,7 @@ def test_missing_file_and_file_in_another_encoding_are_refused(config: Path) -> 
 def test_secret_is_not_repeated(config: Path) -> None:
     config.write_text(ORANGE + 'password = "far-too-long-to-be-one"')
     assert wrong(config) == "chappe.toml: operators.orange.password: password has at most 8 ASCII characters"
-    assert "hunter2" not in wrong(database="postgresql://me:hunter2@db/chappe")
+    assert "hunter2" not in wrong(database="mysql://me:hunter2@db/chappe")
 
 
 @pytest.mark.parametrize(
@@ -225,3 +225,8 @@ def test_wrong_operator_setting_names_its_variable() -> None:
     environ = {"CHAPPE_OPERATORS__ORANGE__PORT": "0", "CHAPPE_OPERATORS__ORANGE__HOST": "h"}
     assert wrong(environ=environ).startswith("CHAPPE_OPERATORS__ORANGE__PORT must be a whole number from 1 to 65535")
     assert wrong(environ={"CHAPPE_OPERATORS__ORANGE": "x"}).startswith("CHAPPE_OPERATORS__ORANGE: no such setting")
+
+
+@pytest.mark.parametrize("database", ["postgresql://me:secret@a,b:5433/chappe?sslmode=require", "postgres://db/chappe"])
+def test_database_may_be_a_postgresql_which_is_no_file(database: str) -> None:
+    assert load_settings(environ={}, options={"database": database}).database_path is None

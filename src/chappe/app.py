@@ -1,9 +1,10 @@
 """The wiring: what a server consists of, in which order it starts and stops. The only module that knows all others.
 
-    store ─ simulator ─ connectors with their dispatchers ─ sweep ─ HTTP
+    store ─ simulator ─ sweep ─ leases, and with each a connector and its dispatcher ─ HTTP
 
 Stopping goes the other way round: no request is accepted any more, no claim begins, each connector answers what it
-owes and empties its window, and only then the store closes. What was accepted and has not left stays on the queue.
+owes and empties its window, the leases go back, and only then the store closes. What was accepted and has not left
+stays on the queue.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import logging
 import random
 import secrets
 import signal
+import socket
 import string
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from chappe.api.app import create_app
@@ -25,19 +28,22 @@ from chappe.api.server import Server, make_server
 from chappe.api.services import Services
 from chappe.connectors.smpp import SmppConnector, SmppSettings
 from chappe.core.errors import ChappeError
-from chappe.core.message import Event, Inbound
+from chappe.core.message import Event, Holder, Inbound, Submission
 from chappe.core.ports import Store
 from chappe.flow import inbound, sweep
 from chappe.flow.accept import LIVE, SIMULATOR
 from chappe.flow.dispatch import Dispatcher
+from chappe.flow.lease import Leases
 from chappe.flow.settle import Settlement
 from chappe.settings import Settings
 from chappe.simulator import Simulator
-from chappe.storage.sqlite import open_sqlite
+from chappe.storage.opening import hold, open_store
 
 log = logging.getLogger(__name__)
 
 SIMULATOR_WINDOW = 100
+LOST_DRAIN_SECONDS = 3.0
+"""How long a connector that another node is about to take may wait for its answers."""
 TOKEN_LETTERS = string.ascii_letters + string.digits
 TOKEN_LENGTH = 12
 
@@ -68,6 +74,43 @@ async def _run(settings: Settings) -> int:
     return 1 if node.failed else 0
 
 
+@dataclass(slots=True)
+class _Line:
+    """A connector that this node has leased, as its dispatcher sees it: silent when the lease is over."""
+
+    connector: SmppConnector
+    leases: Leases
+    dispatcher: Dispatcher | None = None
+    tasks: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.connector.name
+
+    @property
+    def epoch(self) -> int:
+        return self.connector.epoch
+
+    def free(self) -> int:
+        return self.connector.free() if self.leases.holds(self.name) else 0
+
+    def submit(self, submissions: Sequence[Submission]) -> Sequence[Submission]:
+        return self.connector.submit(submissions) if self.leases.holds(self.name) else submissions
+
+    def wake(self) -> None:
+        if self.dispatcher is not None:
+            self.dispatcher.wake()
+
+    async def end(self, drain_seconds: float) -> None:
+        """Claims end before the window empties: a claim that is cancelled would be a doubt."""
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
+        running, dispatching = self.tasks
+        await asyncio.wait([dispatching])
+        await self.connector.drain(drain_seconds)
+        await _cancel(running)
+
+
 class Node:
     """A running server; `async with` starts and stops it. `base_url` is where it listens."""
 
@@ -78,10 +121,12 @@ class Node:
         self.base_url = ""
         self.store: Store
         self.simulator: Simulator
-        self.connectors: list[SmppConnector] = []
-        self._dispatchers: dict[str, list[Dispatcher]] = {LIVE: [], SIMULATOR: []}
-        self._dispatching: list[asyncio.Task[None]] = []
+        self._operators: dict[str, tuple[SmppSettings, str]] = {}
+        """Connector → its settings and its route."""
+        self._lines: dict[str, _Line] = {}
+        self._leases: Leases
         self._server: Server
+        self._background: set[asyncio.Task[None]] = set()
         self._broken = asyncio.Event()
         self._stack = AsyncExitStack()
 
@@ -106,21 +151,53 @@ class Node:
 
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
-        self.store = await open_sqlite(settings.database_path)
+        stack.enter_context(hold(settings.database))
+        self.store = await open_store(settings.database)
         stack.push_async_callback(self.store.close)
         host, port = settings.address
         await self._refuse_the_unsafe(host)
-        self.simulator = Simulator()
-        simulator_port = await self.simulator.start("127.0.0.1")
-        stack.push_async_callback(self.simulator.stop)
-        self._run_for_ever("sweep", sweep.run(self.store, _now_ms, self._publish, self._wake_all))
-        for operator in settings.operators:
-            await self._connect(operator, LIVE)
-        await self._connect(_to_simulator(settings, simulator_port), SIMULATOR)
-        stack.push_async_callback(self._drain)
+        await self.store.listen(self._wake)
         live_route = LIVE if settings.operators else SIMULATOR
         if live_route == SIMULATOR:
             log.warning("NO OPERATOR IS CONFIGURED: every message goes to the built-in simulator, none to a phone")
+        self.simulator = Simulator()
+        if settings.role != "api":
+            await self._start_sending(f"{socket.gethostname()}:{port}" if settings.node is None else settings.node)
+        if settings.role != "worker":
+            await self._start_answering(host, port, live_route)
+        log.info(
+            "serving",
+            extra={"url": self.base_url, "node": settings.node, "role": settings.role},
+        )
+
+    async def _start_sending(self, node: str) -> None:
+        """The simulator, the sweep, and the connectors that are ours to lease."""
+        settings, stack = self.settings, self._stack
+        simulator_port = await self.simulator.start("127.0.0.1")
+        stack.push_async_callback(self.simulator.stop)
+        self._run_for_ever("sweep", sweep.run(self.store, _now_ms, self._publish, self._wake_all))
+        # Nodes that share a database have a simulator each, and each simulator its own ids.
+        simulator = SIMULATOR if settings.database_path is not None else f"{SIMULATOR}@{node}"
+        self._operators = {operator.name: (operator, LIVE) for operator in settings.operators}
+        shared = list(self._operators)
+        self._operators[simulator] = (_to_simulator(simulator, settings, simulator_port), SIMULATOR)
+        self._leases = Leases(
+            self.store,
+            Holder(node, secrets.token_hex(8)),
+            shared,
+            own=[simulator],
+            clock=time.monotonic,
+            now_ms=_now_ms,
+            on_taken=self._take,
+            on_lost=self._lose,
+        )
+        stack.push_async_callback(self._leases.close)
+        stack.push_async_callback(self._drain)
+        await self._leases.beat()
+        self._run_for_ever("leases", self._leases.run())
+
+    async def _start_answering(self, host: str, port: int, live_route: str) -> None:
+        settings = self.settings
         services = Services(
             store=self.store,
             now_ms=_now_ms,
@@ -133,16 +210,18 @@ class Node:
         )
         self._server = make_server(create_app(services), host, port)
         await self._server.start()
-        stack.push_async_callback(self._server.stop)
+        self._stack.push_async_callback(self._server.stop)
         self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.port}"
         if services.public_url is None and live_route == SIMULATOR:
             services.public_url = self.base_url
         # The one host whose links the simulator may open: the text is a caller's, and so is any other host in it.
         self.simulator.links_host = urlsplit(services.public_url or self.base_url).netloc
-        log.info("serving", extra={"url": self.base_url, "database": settings.database})
 
-    async def _connect(self, operator: SmppSettings, route: str) -> None:
-        """Takes the connector, runs it, and keeps it busy from its route."""
+    # --- connectors ---
+
+    def _take(self, name: str, epoch: int) -> None:
+        """Runs a connector that is ours now, and keeps it busy from its route."""
+        operator, route = self._operators[name]
         settlement = Settlement(self.store, _now_ms, self._publish)
         connector = SmppConnector(
             operator,
@@ -151,14 +230,18 @@ class Node:
             on_answers=settlement.answers,
             on_receipts=settlement.receipts,
             on_inbound=self._receive,
-            on_room=lambda: dispatcher.wake(),
+            on_room=lambda: line.wake(),
         )
-        dispatcher = Dispatcher(self.store, connector, route, _now_ms)
-        connector.epoch = await self.store.open_connector(connector.name, _now_ms())
-        self.connectors.append(connector)
-        self._dispatchers[route].append(dispatcher)
-        self._run_for_ever(f"connector {connector.name}", connector.run())
-        self._dispatching.append(self._run_for_ever(f"dispatch {connector.name}", dispatcher.run()))
+        connector.epoch = epoch
+        line = self._lines[name] = _Line(connector, self._leases)
+        line.dispatcher = Dispatcher(self.store, line, route, _now_ms)
+        line.tasks = (
+            self._run_for_ever(f"connector {name}", connector.run()),
+            self._run_for_ever(f"dispatch {name}", line.dispatcher.run()),
+        )
+
+    async def _lose(self, name: str) -> None:
+        await self._lines.pop(name).end(LOST_DRAIN_SECONDS)
 
     async def _refuse_the_unsafe(self, host: str) -> None:
         if not _is_loopback(host) and not any(key.revoked_at is None for key in await self.store.list_keys()):
@@ -179,18 +262,18 @@ class Node:
                 self._broken.set()
 
         task.add_done_callback(ended)
-        self._stack.push_async_callback(_cancel, task)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
         return task
 
     # --- stopping ---
 
     async def _drain(self) -> None:
-        """Claims end before the windows empty: a claim that is cancelled would be a doubt."""
-        for dispatchers in self._dispatchers.values():
-            for dispatcher in dispatchers:
-                dispatcher.stop()
-        await asyncio.wait(self._dispatching)
-        await asyncio.gather(*(connector.drain(self.settings.drain_seconds) for connector in self.connectors))
+        """Ends everything in the background: leases and sweep first, then each line in order."""
+        lines, self._lines = list(self._lines.values()), {}
+        in_lines = {task for line in lines for task in line.tasks}
+        await asyncio.gather(*(_cancel(task) for task in self._background - in_lines))
+        await asyncio.gather(*(line.end(self.settings.drain_seconds) for line in lines))
 
     # --- what the parts tell each other ---
 
@@ -202,24 +285,27 @@ class Node:
         return await inbound.receive(self.store, messages, _now_ms())
 
     def _wake(self, route: str) -> None:
-        for dispatcher in self._dispatchers[route]:
-            dispatcher.wake()
+        for line in self._lines.values():
+            if self._operators[line.name][1] == route:
+                line.wake()
 
     def _wake_all(self) -> None:
-        for route in self._dispatchers:
-            self._wake(route)
+        for line in self._lines.values():
+            line.wake()
 
     def _readiness(self) -> Mapping[str, object]:
         """An operator that is away does not make us unready: what is accepted meanwhile waits on disk."""
         return {
             "ready": not self.failed,
-            "connectors": {connector.name: "bound" if connector.bound else "unbound" for connector in self.connectors},
+            "connectors": {
+                name: "bound" if line.connector.bound else "unbound" for name, line in sorted(self._lines.items())
+            },
         }
 
 
-def _to_simulator(settings: Settings, port: int) -> SmppSettings:
+def _to_simulator(name: str, settings: Settings, port: int) -> SmppSettings:
     return SmppSettings(
-        name=SIMULATOR,
+        name=name,
         host="127.0.0.1",
         port=port,
         system_id="chappe",

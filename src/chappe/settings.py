@@ -23,7 +23,7 @@ from chappe.core.errors import ChappeError
 
 _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
 _LISTEN = rf"\A(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):{_PORT}\Z"
-_DATABASE = r"\Asqlite:///(?!:memory:)[^?#\x00-\x1f]+\Z"
+_DATABASE = r"\A(sqlite:///(?!:memory:)[^?#\x00-\x1f]+|postgres(ql)?://[^/\s]+/[^/?#\s]+(\?[^#\s]+)?)\Z"
 _PUBLIC_URL = r"\Ahttps?://[^\s?#/]+[^\s?#]*\Z"
 
 
@@ -39,7 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             pattern=_DATABASE,
-            description="sqlite:///FILE (relative) or sqlite:////ABSOLUTE/FILE; PostgreSQL comes with a later release",
+            description="sqlite:///FILE (relative), sqlite:////ABSOLUTE/FILE or "
+            "postgresql://USER:PASSWORD@HOST[,HOST…]/DATABASE",
         ),
     ] = "sqlite:///chappe.db"
     public_url: Annotated[
@@ -54,6 +55,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 60.0
     """How long an answer of the built-in simulator is waited for; an operator has its own `response_seconds`."""
     drain_seconds: Annotated[float, Meta(ge=0, le=300, description="a number of seconds from 0 to 300")] = 20.0
+    node: Annotated[
+        Annotated[str, Meta(pattern=r"\A[A-Za-z0-9.:_-]{1,60}\Z")] | None,
+        Meta(description="a name of letters, digits and . : _ -, unlike that of any other node"),
+    ] = None
+    """What this node is called among those that share a database; the host's name and the port if not given."""
+    role: Annotated[Literal["all", "api", "worker"], Meta(description='"all", "api" or "worker"')] = "all"
+    """What this node does: `api` only answers requests, `worker` only speaks to operators and sweeps."""
     log_format: Annotated[Literal["text", "json"], Meta(description='"text" or "json"')] = "text"
     operators: tuple[SmppSettings, ...] = ()
     """The tables `[operators.NAME]`, in the order of the file."""
@@ -65,8 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return host.strip("[]"), int(port)
 
     @property
-    def database_path(self) -> Path:
-        return Path(self.database.removeprefix("sqlite:///"))
+    def database_path(self) -> Path | None:
+        """The file, if the database is one."""
+        path = self.database.removeprefix("sqlite:///")
+        return None if path == self.database else Path(path)
 
 
 def load_settings(

@@ -56,7 +56,7 @@ def test_client_commands_start_without_the_server_stack() -> None:
     ("arguments", "complaint"),
     [
         (["serve", "--listen", "8000"], "--listen must be HOST:PORT"),
-        (["serve", "--database", "postgresql://db/chappe"], "--database must be sqlite:///FILE"),
+        (["serve", "--database", "mysql://db/chappe"], "--database must be sqlite:///FILE"),
         (["serve", "--config", "missing.toml"], "missing.toml: No such file"),
         (["demo", "--listen", "8000"], "--listen must be HOST:PORT"),
         (["demo", "--once", "--database", "demo.db"], "--database must be sqlite:///FILE"),

@@ -124,10 +124,11 @@ async def test_receipts_while_we_are_away_are_taken_at_the_next_start(
     start_node: StartNode, client_of: ClientOf, stack: AsyncExitStack
 ) -> None:
     operator, settings = await an_operator(stack, Mood(receipt_seconds=0.3))
-    async with await start_node(settings) as node:
-        client = await client_of(node)
-        id_ = await client.send("+33612345678")
-        await client.status_once(id_, ended_as("sent", []))
+    node = await start_node(settings)
+    client = await client_of(node)
+    id_ = await client.send("+33612345678")
+    await client.status_once(id_, ended_as("sent", []))
+    await node.__aexit__(None, None, None)
     async with asyncio.timeout(10):
         while not operator.undelivered:
             await asyncio.sleep(0.02)

@@ -192,16 +192,16 @@ def _in_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, may_
 
     import apsw
 
-    from chappe.storage.sqlite import open_sqlite
+    from chappe.storage.opening import open_store
 
     path = settings.database_path
-    if not may_create and not path.exists():
+    if path is not None and not may_create and not path.exists():
         raise click.ClickException(f"there is no database {path}; `chappe serve` and `chappe keys create` make one")
-    if not path.parent.is_dir():
+    if path is not None and not path.parent.is_dir():
         raise click.ClickException(f"there is no folder {path.parent} for the database")
 
     async def run() -> T:
-        store = await open_sqlite(path, beside=True)
+        store = await open_store(settings.database, beside=True)
         try:
             return await work(store)
         finally:

@@ -52,7 +52,7 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 
 
 database_options = options(
-    click.option("--database", metavar="URL", help="sqlite:///FILE; otherwise that of the settings."),
+    click.option("--database", metavar="URL", help="sqlite:///FILE or postgresql://…; otherwise that of the settings."),
     click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML settings [CHAPPE_CONFIG]."),
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

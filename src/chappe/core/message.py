@@ -418,6 +418,14 @@ class Reply:
     complete: bool
 
 
+@dataclass(slots=True, frozen=True)
+class Holder:
+    """Who holds a lease: a node by its name, and one start of it, for a node that starts again is another holder."""
+
+    node: str
+    start: str
+
+
 @dataclass(slots=True)
 class Event:
     """A public state was reached: what webhooks and live views are told."""

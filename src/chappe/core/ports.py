@@ -6,7 +6,7 @@ database locked or gone): then nothing of that call was stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from chappe.core.lifecycle import Journey
@@ -16,6 +16,7 @@ from chappe.core.message import (
     AccountId,
     AttemptKey,
     Event,
+    Holder,
     Inbound,
     InDoubtPolicy,
     Key,
@@ -69,8 +70,8 @@ class Sending(Protocol):
         ...
 
     async def open_connector(self, connector: str, now: int) -> int:
-        """Takes the connector: returns the new epoch, after every attempt that an earlier epoch left
-        PENDING has become a DoubtBegan fact (cause `restart`)."""
+        """Takes the connector from whoever holds it: returns the new epoch, after every attempt that an earlier epoch
+        left PENDING has become a DoubtBegan fact (cause `restart`)."""
         ...
 
     async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
@@ -109,6 +110,29 @@ class Sending(Protocol):
         ...
 
 
+class Leasing(Protocol):
+    """Which node speaks to which operator. Times are the store's own: the nodes' clocks need not agree."""
+
+    async def beat(self, holder: Holder, lease_ms: int, now: int) -> int:
+        """Says that this node lives; returns how many have said so within `lease_ms`.
+
+        What the holder of a connector left PENDING becomes doubts (cause `restart`) when the connector has been free
+        for `lease_ms`, whether or not anybody takes it.
+        """
+        ...
+
+    async def lease(self, connector: str, holder: Holder, lease_ms: int, now: int) -> int | None:
+        """Takes the connector, or keeps it, for `lease_ms` from now: its epoch; None while another node holds it.
+
+        Taking is `open_connector`: a new epoch, and doubts. A node that has started again takes at once what it held.
+        """
+        ...
+
+    async def give_back(self, connector: str, holder: Holder) -> None:
+        """Ends the lease, if this holder still has it."""
+        ...
+
+
 class Engaging(Protocol):
     """What the recipient does."""
 
@@ -143,9 +167,13 @@ class Reading(Protocol):
         ...
 
 
-class Store(Keys, Sending, Engaging, Reading, Protocol):
+class Store(Keys, Sending, Leasing, Engaging, Reading, Protocol):
     """Everything. `doubt_lasts_ms` is how long each in-doubt policy waits (lifecycle.DOUBT_LASTS_MS)."""
 
     doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]
+
+    async def listen(self, callback: Callable[[str], None]) -> None:
+        """Calls back with a route when another node has queued something on it; calls may be lost, a poll finds it."""
+        ...
 
     async def close(self) -> None: ...

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from chappe.core.errors import ChappeError
+from chappe.core.errors import ChappeError, StoreUnavailable
 from chappe.core.lifecycle import DOUBT_LASTS_MS
 from chappe.core.message import InDoubtPolicy
 from chappe.core.ports import Store
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def hold(url: str) -> Iterator[None]:
+    """Keeps a second server from the same file; several share a PostgreSQL. Raises StoreUnavailable.
+
+    Enter it before the store opens and leave it after the store has closed: closing a file gives up SQLite's locks too.
+    """
+    path = url.removeprefix("sqlite:///")
+    if path == url or fcntl is None:
+        yield
+        return
+    try:
+        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        raise StoreUnavailable(
+            f"another server is running on {path}; several nodes need PostgreSQL: --database postgresql://…"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(file)
 
 
 async def open_store(

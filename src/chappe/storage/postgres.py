@@ -31,6 +31,7 @@ from chappe.core.message import (
     AccountId,
     AttemptKey,
     Event,
+    Holder,
     Inbound,
     InDoubtPolicy,
     Key,
@@ -60,6 +61,8 @@ LANES = {
     "accept": "accept",
     "settle": "settle",
     "open_connector": "settle",
+    "lease": "settle",
+    "beat": "settle",
     "claim": "claim",
     "release": "claim",
 }
@@ -176,6 +179,17 @@ class PostgresStore:
         epoch: int = await self._run("open_connector", (connector, now))
         return epoch
 
+    async def beat(self, holder: Holder, lease_ms: int, now: int) -> int:
+        living: int = await self._run("beat", (holder, lease_ms, now))
+        return living
+
+    async def lease(self, connector: str, holder: Holder, lease_ms: int, now: int) -> int | None:
+        epoch: int | None = await self._run("lease", (connector, holder, lease_ms, now))
+        return epoch
+
+    async def give_back(self, connector: str, holder: Holder) -> None:
+        await self._run("give_back", (connector, holder))
+
     async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
         submissions: list[Submission] = await self._run("claim", (connector, epoch, route, limit, now))
         return submissions
@@ -253,6 +267,9 @@ class PostgresStore:
             "keep_house": self._each(lambda _, __: _keep_house()),
             "receive": self._each(lambda space, payload: work.receive(space, *payload)),
             "open_link": self._each(lambda space, payload: work.open_link(space, *payload)),
+            "beat": self._each(lambda space, payload: work.beat(space, *payload)),
+            "lease": self._each(lambda space, payload: work.lease(space, *payload)),
+            "give_back": self._each(lambda _, payload: work.give_back(*payload)),
             "open_connector": self._each(lambda space, payload: work.open_connector(space, *payload)),
             "open_account": self._each(lambda _, payload: work.open_account(*payload)),
             "save_settings": self._each(lambda _, payload: work.tell("save_settings", [payload])),

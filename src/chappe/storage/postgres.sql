@@ -184,8 +184,55 @@ JOIN connector c ON c.name = p.name;
 INSERT INTO connector AS c (name, epoch)
 SELECT p.name, 1
 FROM unnest($1::text[]) AS p(name)
-ON CONFLICT (name) DO UPDATE SET epoch = c.epoch + 1
+ON CONFLICT (name) DO UPDATE SET epoch = c.epoch + 1, held_until = 0
 RETURNING epoch;
+
+-- The store's own time: the nodes' clocks need not agree.
+-- name: clock
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+FROM unnest($1::bigint[]);
+
+-- name: renew_lease
+UPDATE connector c
+SET held_until = p.held_until
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS p(held_until, name, node, start)
+WHERE c.name = p.name AND c.node = p.node AND c.start = p.start AND c.held_until > 0
+RETURNING c.epoch;
+
+-- name: find_lease
+SELECT c.node, c.held_until
+FROM unnest($1::text[]) AS p(name)
+JOIN connector c ON c.name = p.name;
+
+-- name: set_lease
+UPDATE connector c
+SET node = p.node, start = p.start, held_until = p.held_until
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS p(node, start, held_until, name)
+WHERE c.name = p.name;
+
+-- name: end_lease
+UPDATE connector c
+SET held_until = 0
+FROM unnest($1::text[], $2::text[], $3::text[]) AS p(name, node, start)
+WHERE c.name = p.name AND c.node = p.node AND c.start = p.start;
+
+-- name: upsert_node
+INSERT INTO node (name, seen_at)
+SELECT *
+FROM unnest($1::text[], $2::bigint[])
+ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at;
+
+-- name: count_nodes
+SELECT (SELECT count(*) FROM node WHERE seen_at > p.since)
+FROM unnest($1::bigint[]) AS p(since);
+
+-- Connectors that nobody holds any more, with submits that wait for an answer.
+-- name: abandoned_connectors
+SELECT c.name
+FROM unnest($1::bigint[]) AS p(before)
+JOIN connector c ON c.held_until < p.before
+WHERE EXISTS (SELECT 1 FROM attempt a WHERE a.connector = c.name AND a.outcome = 0)
+ORDER BY c.name;
 
 -- name: pending_attempts
 SELECT a.message, a.part, a.number

@@ -25,6 +25,7 @@ from chappe.core.message import (
     AccountId,
     AttemptKey,
     Event,
+    Holder,
     Inbound,
     InDoubtPolicy,
     Key,
@@ -76,8 +77,8 @@ async def open_sqlite(
     StoreUnavailable and NewerSchemaError.
     """
     sql = statements.load("sqlite")
-    with contextlib.suppress(OSError):  # what cannot be made here cannot be opened below, which says why
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # texts and numbers are nobody else's to read
+    with contextlib.suppress(OSError):  # it is there already; or cannot be made, and opening it below says why
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))  # texts and numbers are nobody else's to read
     writer = Writer(lambda: _connect_writer(str(path), sql, doubt_lasts_ms, beside=beside))
     try:
         await writer.connected()
@@ -107,6 +108,9 @@ class SqliteStore:
     async def close(self) -> None:
         self._reader.close()  # first: the last connection moves the WAL into the file, and this one may not write
         await self._writer.close()
+
+    async def listen(self, callback: Callable[[str], None]) -> None:
+        """There is no other node."""
 
     # --- Keys ---
 
@@ -145,6 +149,17 @@ class SqliteStore:
     async def open_connector(self, connector: str, now: int) -> int:
         epoch: int = await self._writer.run("open_connector", (connector, now))
         return epoch
+
+    async def beat(self, holder: Holder, lease_ms: int, now: int) -> int:
+        living: int = await self._writer.run("beat", (holder, lease_ms, now))
+        return living
+
+    async def lease(self, connector: str, holder: Holder, lease_ms: int, now: int) -> int | None:
+        epoch: int | None = await self._writer.run("lease", (connector, holder, lease_ms, now))
+        return epoch
+
+    async def give_back(self, connector: str, holder: Holder) -> None:
+        await self._writer.run("give_back", (connector, holder))
 
     async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
         submissions: list[Submission] = await self._writer.run("claim", (connector, epoch, route, limit, now))
@@ -268,6 +283,9 @@ class _Connection:
             "sweep": self._each(lambda space, payload: work.sweep(space, *payload)),
             "receive": self._each(lambda space, payload: work.receive(space, *payload)),
             "open_link": self._each(lambda space, payload: work.open_link(space, *payload)),
+            "beat": self._each(lambda space, payload: work.beat(space, *payload)),
+            "lease": self._each(lambda space, payload: work.lease(space, *payload)),
+            "give_back": self._each(lambda _, payload: work.give_back(*payload)),
             "open_connector": self._each(lambda space, payload: work.open_connector(space, *payload)),
             "open_account": self._each(lambda _, payload: work.open_account(*payload)),
             "save_settings": self._each(lambda _, payload: work.tell("save_settings", [payload])),

@@ -122,8 +122,50 @@ WHERE name = $1;
 -- name: next_epoch
 INSERT INTO connector (name, epoch)
 VALUES ($1, 1)
-ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1
+ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, held_until = 0
 RETURNING epoch;
+
+-- The store's own time, for leases; here it is the asker's.
+-- name: clock
+SELECT $1;
+
+-- name: renew_lease
+UPDATE connector
+SET held_until = $1
+WHERE name = $2 AND node = $3 AND start = $4 AND held_until > 0
+RETURNING epoch;
+
+-- name: find_lease
+SELECT node, held_until
+FROM connector
+WHERE name = $1;
+
+-- name: set_lease
+UPDATE connector
+SET node = $1, start = $2, held_until = $3
+WHERE name = $4;
+
+-- name: end_lease
+UPDATE connector
+SET held_until = 0
+WHERE name = $1 AND node = $2 AND start = $3;
+
+-- name: upsert_node
+INSERT INTO node (name, seen_at)
+VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at;
+
+-- name: count_nodes
+SELECT count(*)
+FROM node
+WHERE seen_at > $1;
+
+-- Connectors that nobody holds any more, with submits that wait for an answer.
+-- name: abandoned_connectors
+SELECT c.name
+FROM connector c
+WHERE c.held_until < $1 AND EXISTS (SELECT 1 FROM attempt a WHERE a.connector = c.name AND a.outcome = 0)
+ORDER BY c.name;
 
 -- name: pending_attempts
 SELECT message, part, number

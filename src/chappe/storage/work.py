@@ -39,6 +39,7 @@ from chappe.core.message import (
     Event,
     Fact,
     Family,
+    Holder,
     Inbound,
     InDoubtPolicy,
     Key,
@@ -461,6 +462,36 @@ def open_connector(work: Workspace, connector: str, now: int) -> Steps[int]:
     doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restart")) for id_, part, number in left]
     yield from settle(work, [doubts], now)
     return int(epoch)
+
+
+def lease(work: Workspace, connector: str, holder: Holder, lease_ms: int, now: int) -> Steps[int | None]:
+    """See `ports.Leasing.lease`. A lease that ran out is kept as well, as long as nobody has taken it."""
+    [(now,)] = yield from ask("clock", [(now,)])
+    kept = yield from ask("renew_lease", [(now + lease_ms, connector, holder.node, holder.start)])
+    if kept:
+        return int(kept[0][0])
+    yield from lock(f"connector {connector}")
+    for node, until in (yield from ask("find_lease", [(connector,)])):
+        if until > now and node != holder.node:
+            return None
+    epoch = yield from open_connector(work, connector, now)
+    yield from tell("set_lease", [(holder.node, holder.start, now + lease_ms, connector)])
+    return epoch
+
+
+def give_back(connector: str, holder: Holder) -> Steps[None]:
+    """See `ports.Leasing.give_back`."""
+    yield from tell("end_lease", [(connector, holder.node, holder.start)])
+
+
+def beat(work: Workspace, holder: Holder, lease_ms: int, now: int) -> Steps[int]:
+    """See `ports.Leasing.beat`."""
+    [(now,)] = yield from ask("clock", [(now,)])
+    yield from tell("upsert_node", [(holder.node, now)])
+    for (connector,) in (yield from ask("abandoned_connectors", [(now - lease_ms,)])):
+        yield from open_connector(work, connector, now)
+    [(living,)] = yield from ask("count_nodes", [(now - lease_ms,)])
+    return int(living)
 
 
 def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:

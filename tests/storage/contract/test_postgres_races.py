@@ -428,7 +428,7 @@ async def test_sweep_leaves_a_reply_alone_while_a_part_of_it_is_being_received(n
 
 async def test_bell_tells_the_other_node_what_was_queued(nodes: Nodes) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
-    await nodes.other.listen(heard.put_nowait)  # type: ignore[attr-defined]  # PostgreSQL's own
+    await nodes.other.listen(heard.put_nowait)
     await nodes.scene.accept()
     async with asyncio.timeout(10):
         assert await heard.get() == "live"

@@ -256,7 +256,16 @@ CREATE INDEX reply_part_joined ON reply_part (joined_at) WHERE joined_at IS NOT 
 -- The epoch fences claims: each start takes the connector anew.
 CREATE TABLE connector (
     name text COLLATE "C" PRIMARY KEY,
-    epoch bigint NOT NULL
+    epoch bigint NOT NULL,
+    node text COLLATE "C" NOT NULL DEFAULT '',
+    start text COLLATE "C" NOT NULL DEFAULT '',
+    held_until bigint NOT NULL DEFAULT 0
+);
+
+-- Who lives: nodes share the connectors among those seen of late.
+CREATE TABLE node (
+    name text COLLATE "C" PRIMARY KEY,
+    seen_at bigint NOT NULL
 );
 
 -- The last transaction that each connection of ours committed: whoever lost the connection during a COMMIT asks here

@@ -214,5 +214,14 @@ CREATE TABLE reply_part (
 -- The epoch fences claims: each start takes the connector anew.
 CREATE TABLE connector (
     name TEXT PRIMARY KEY,
-    epoch INTEGER NOT NULL
+    epoch INTEGER NOT NULL,
+    node TEXT NOT NULL DEFAULT '',
+    start TEXT NOT NULL DEFAULT '',
+    held_until INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- Who lives: nodes share the connectors among those seen of late.
+CREATE TABLE node (
+    name TEXT PRIMARY KEY,
+    seen_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

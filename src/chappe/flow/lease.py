@@ -1,0 +1,114 @@
+"""Lease: which node speaks to which operator. All nodes are equal; a connector belongs to one of them at a time.
+
+The store is the arbiter. A lease is asked for again every BEAT_SECONDS and ends by our own clock before it ends in the
+store, so that a node that sleeps, or that cannot reach the store, has stopped writing before another may begin. Nodes
+share by counting each other: each takes its part and gives back what is beyond it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from chappe.core.errors import StoreUnavailable
+from chappe.core.message import Holder
+from chappe.core.ports import Leasing
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 2.0
+LEASE_SECONDS = 6.0
+MARGIN_SECONDS = 1.0
+"""How much earlier our lease ends here than in the store: a write under way must be out by then."""
+
+
+class Leases:
+    """This node's part of the connectors, and those that are its `own`.
+
+    `on_taken` starts one, `on_lost` returns once it is silent.
+    """
+
+    def __init__(
+        self,
+        store: Leasing,
+        holder: Holder,
+        connectors: Sequence[str],
+        *,
+        own: Sequence[str] = (),
+        clock: Callable[[], float],
+        now_ms: Callable[[], int],
+        on_taken: Callable[[str, int], None],
+        on_lost: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._holder = holder
+        self._connectors = connectors
+        self._own = own
+        self._clock = clock
+        self._now_ms = now_ms
+        self._on_taken = on_taken
+        self._on_lost = on_lost
+        self._until: dict[str, float] = {}
+        """Connector → when, by our clock, we stop using it."""
+        self._epochs: dict[str, int] = {}
+
+    def holds(self, connector: str) -> bool:
+        """Whether we may write to this operator now; asked before each write."""
+        return self._clock() < self._until.get(connector, 0.0)
+
+    async def run(self) -> None:
+        """Beats until cancelled."""
+        while True:
+            await self.beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def beat(self) -> None:
+        """Says that we live, keeps what we hold, takes what is free, gives back what is beyond our part."""
+        try:
+            living = await self._store.beat(self._holder, round(LEASE_SECONDS * 1000), self._now_ms())
+            for connector in self._own:
+                await self._ask(connector)
+            part = -(-len(self._connectors) // max(living, 1))
+            for connector in self._connectors:
+                if connector in self._until or len(self._shared()) < part:
+                    await self._ask(connector)
+            for connector in self._shared()[part:]:
+                await self._give_back(connector)
+        except StoreUnavailable:
+            log.warning("store unavailable, leases run out", extra={"held": len(self._until)})
+
+    async def close(self) -> None:
+        """Gives everything back, so that another node need not wait for it; the connectors are silent already."""
+        for connector in list(self._until):
+            del self._until[connector]
+            try:
+                await self._store.give_back(connector, self._holder)
+            except StoreUnavailable:
+                log.warning("lease not given back: it runs out", extra={"connector": connector})
+
+    def _shared(self) -> list[str]:
+        """What we hold of what all may hold."""
+        return [connector for connector in self._connectors if connector in self._until]
+
+    async def _ask(self, connector: str) -> None:
+        asked_at = self._clock()
+        epoch = await self._store.lease(connector, self._holder, round(LEASE_SECONDS * 1000), self._now_ms())
+        if connector in self._until and epoch != self._epochs[connector]:
+            # Somebody had it in between, if only to doubt what we left there while we slept.
+            log.warning("connector lost", extra={"connector": connector})
+            del self._until[connector]
+            await self._on_lost(connector)
+        if epoch is not None:
+            taken = connector not in self._until
+            self._until[connector] = asked_at + LEASE_SECONDS - MARGIN_SECONDS
+            self._epochs[connector] = epoch
+            if taken:
+                log.info("connector taken", extra={"connector": connector, "epoch": epoch})
+                self._on_taken(connector, epoch)
+
+    async def _give_back(self, connector: str) -> None:
+        log.info("connector given to another node", extra={"connector": connector})
+        del self._until[connector]
+        await self._on_lost(connector)
+        await self._store.give_back(connector, self._holder)

@@ -1,4 +1,4 @@
-"""SQL kept in files: one per engine, with the same named statements, each of which can be pasted into a shell."""
+"""SQL kept in files: some per engine, with the same named statements, each of which can be pasted into a shell."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ _NAME = re.compile(r"^-- name: ([a-z_]+)\n", re.MULTILINE)
 
 
 def load(engine: str) -> dict[str, str]:
-    """Statement name → SQL, from `ENGINE.sql` beside this file; each begins with a line `-- name: …`.
+    """Statement name → SQL, from `ENGINE.sql` and `AREA.ENGINE.sql` beside this file.
 
-    Raises ValueError when a name stands twice.
+    Each statement begins with a line `-- name: …`. Raises ValueError when a name stands twice.
     """
-    text = (resources.files("chappe.storage") / f"{engine}.sql").read_text("utf-8")
-    pieces = _NAME.split(text)
-    names = pieces[1::2]
-    if len(names) != len(set(names)):
-        raise ValueError(f"{engine}.sql names a statement twice")
-    return {name: _strip(sql) for name, sql in zip(names, pieces[2::2], strict=True)}
+    folder = resources.files("chappe.storage")
+    found: dict[str, str] = {}
+    for file in sorted(file.name for file in folder.iterdir() if _belongs(file.name, engine)):
+        pieces = _NAME.split((folder / file).read_text("utf-8"))
+        for name, sql in zip(pieces[1::2], pieces[2::2], strict=True):
+            if name in found:
+                raise ValueError(f"{file} names {name} again")
+            found[name] = _strip(sql)
+    return found
+
+
+def _belongs(name: str, engine: str) -> bool:
+    return name == f"{engine}.sql" or name.endswith(f".{engine}.sql")
 
 
 def _strip(sql: str) -> str:

@@ -133,6 +133,22 @@ class Leasing(Protocol):
         ...
 
 
+class Holding(Protocol):
+    """Whether anything leaves at all: a restored system waits until somebody has looked at it."""
+
+    async def hold(self, on: bool, now: int) -> None:
+        """On: no node claims anything more, and `next_due` knows of nothing. What was claimed before still leaves."""
+        ...
+
+    async def held_since(self) -> int | None: ...
+
+    async def doubt_queued(self, route: str, limit: int, now: int) -> int:
+        """Takes up to `limit` due parts off the route's queue, held or not, because they may have left after the backup
+        that was restored: each becomes a DoubtBegan fact (cause `restore`), unless `claim` would not let it leave.
+        Returns how many it took."""
+        ...
+
+
 class Engaging(Protocol):
     """What the recipient does."""
 
@@ -167,7 +183,7 @@ class Reading(Protocol):
         ...
 
 
-class Store(Keys, Sending, Leasing, Engaging, Reading, Protocol):
+class Store(Keys, Sending, Leasing, Holding, Engaging, Reading, Protocol):
     """Everything. `doubt_lasts_ms` is how long each in-doubt policy waits (lifecycle.DOUBT_LASTS_MS)."""
 
     doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]

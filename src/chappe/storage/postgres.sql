@@ -175,10 +175,12 @@ USING due
 WHERE q.message = due.message AND q.part = due.part
 RETURNING q.due_at, q.message, q.part;
 
+-- None while the system is on hold.
 -- name: find_epoch
 SELECT c.epoch
 FROM unnest($1::text[]) AS p(name)
-JOIN connector c ON c.name = p.name;
+JOIN connector c ON c.name = p.name
+WHERE NOT EXISTS (SELECT 1 FROM flag f WHERE f.name = 'hold');
 
 -- name: next_epoch
 INSERT INTO connector AS c (name, epoch)
@@ -610,7 +612,8 @@ SELECT p.n, least(
     (SELECT min(q.due_at) FROM queue q WHERE q.route = p.route AND q.class = 0),
     (SELECT min(q.due_at) FROM queue q WHERE q.route = p.route AND q.class = 1)
 )
-FROM unnest($1::text[]) WITH ORDINALITY AS p(route, n);
+FROM unnest($1::text[]) WITH ORDINALITY AS p(route, n)
+WHERE NOT EXISTS (SELECT 1 FROM flag f WHERE f.name = 'hold');
 
 -- name: count_queued
 SELECT count(*)

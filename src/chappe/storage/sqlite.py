@@ -185,6 +185,19 @@ class SqliteStore:
         names["parked"] = "count_parked"
         return {name: int(self._read(statement, ())[0][0]) for name, statement in names.items()}
 
+    # --- Holding ---
+
+    async def hold(self, on: bool, now: int) -> None:
+        await self._writer.run("hold", (on, now))
+
+    async def held_since(self) -> int | None:
+        rows = self._read("held_since", ())
+        return rows[0][0] if rows else None
+
+    async def doubt_queued(self, route: str, limit: int, now: int) -> int:
+        doubted: int = await self._writer.run("doubt_queued", (route, limit, now))
+        return doubted
+
     # --- Engaging ---
 
     async def receive(self, inbound: Sequence[Inbound], now: int) -> list[Reply]:
@@ -285,6 +298,8 @@ class _Connection:
             "open_link": self._each(lambda space, payload: work.open_link(space, *payload)),
             "beat": self._each(lambda space, payload: work.beat(space, *payload)),
             "lease": self._each(lambda space, payload: work.lease(space, *payload)),
+            "hold": self._each(lambda _, payload: work.hold(*payload)),
+            "doubt_queued": self._each(lambda space, payload: work.doubt_queued(space, *payload)),
             "give_back": self._each(lambda _, payload: work.give_back(*payload)),
             "open_connector": self._each(lambda space, payload: work.open_connector(space, *payload)),
             "open_account": self._each(lambda _, payload: work.open_account(*payload)),

@@ -114,10 +114,11 @@ WHERE (message, part) IN (
 )
 RETURNING due_at, message, part;
 
+-- None while the system is on hold.
 -- name: find_epoch
 SELECT epoch
 FROM connector
-WHERE name = $1;
+WHERE name = $1 AND NOT EXISTS (SELECT 1 FROM flag WHERE name = 'hold');
 
 -- name: next_epoch
 INSERT INTO connector (name, epoch)
@@ -427,7 +428,8 @@ FROM (
     SELECT min(due_at) AS due_at FROM queue WHERE route = $1 AND class = 0
     UNION ALL
     SELECT min(due_at) FROM queue WHERE route = $1 AND class = 1
-);
+)
+WHERE NOT EXISTS (SELECT 1 FROM flag WHERE name = 'hold');
 
 -- name: count_queued
 SELECT count(*)

@@ -17,6 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -88,6 +89,8 @@ REPLY_PARTS_WAIT_MS = 600_000
 DROPPED_AT_ONCE = 1_000
 """Old rows that one sweep removes from each table at most: its transaction stays short."""
 IDEMPOTENCY_CONFLICT = 1006
+BEFORE_RESTORE = "@restore"
+"""In the place of the connector that may have sent a part after the backup was made; no operator can be called so."""
 
 
 def ask(statement: str, rows: Sequence[Row]) -> Steps[list[Row]]:
@@ -157,7 +160,9 @@ def key_of(row: Row) -> Key:
     return Key(id_, account_of(tuple(account)), bool(test), hint, created_at, revoked_at)
 
 
+@lru_cache(1_000)
 def settings_of(text: str) -> Settings:
+    """An account's settings; read at each request, and hardly ever others. Nobody changes them in place."""
     return msgspec.json.decode(text, type=Settings)
 
 
@@ -499,6 +504,14 @@ def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, n
     yield from lock(f"connector {connector}", alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
+    _, submissions = yield from _take(work, connector, epoch, route, limit, now)
+    return submissions
+
+
+def _take(
+    work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int
+) -> Steps[tuple[int, list[Submission]]]:
+    """How many parts it took off the queue, and those of them that are to leave."""
     taken: list[Row] = []
     for family in Family:  # in their order of precedence
         if len(taken) < limit:
@@ -530,7 +543,21 @@ def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, n
             )
     yield from tell("insert_attempt", rows)
     yield from work.save()
-    return submissions
+    return len(taken), submissions
+
+
+def doubt_queued(work: Workspace, route: str, limit: int, now: int) -> Steps[int]:
+    """See `ports.Holding.doubt_queued`."""
+    taken, submissions = yield from _take(work, BEFORE_RESTORE, 0, route, limit, now)
+    keys = [submission.key for submission in submissions]
+    doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restore")) for id_, part, number in keys]
+    yield from settle(work, [doubts], now)
+    return taken
+
+
+def hold(on: bool, now: int) -> Steps[None]:
+    """See `ports.Holding.hold`."""
+    yield from tell(*(("set_hold", [(now,)]) if on else ("end_hold", [()])))
 
 
 def release(work: Workspace, keys: Sequence[AttemptKey]) -> Steps[None]:

@@ -262,6 +262,12 @@ CREATE TABLE connector (
     held_until bigint NOT NULL DEFAULT 0
 );
 
+-- What is so for the whole system, since when: `hold` (nothing is claimed).
+CREATE TABLE flag (
+    name text COLLATE "C" PRIMARY KEY,
+    since bigint NOT NULL
+);
+
 -- Who lives: nodes share the connectors among those seen of late.
 CREATE TABLE node (
     name text COLLATE "C" PRIMARY KEY,

@@ -220,6 +220,12 @@ CREATE TABLE connector (
     held_until INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
+-- What is so for the whole system, since when: `hold` (nothing is claimed).
+CREATE TABLE flag (
+    name TEXT PRIMARY KEY,
+    since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Who lives: nodes share the connectors among those seen of late.
 CREATE TABLE node (
     name TEXT PRIMARY KEY,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from chappe.connectors.smpp import SmppConnector, SmppSettings
+from chappe.connectors.smpp import SmppSettings
 from chappe.connectors.translation import Delivered, receipt_in
+from chappe.core.figures import Limit, limit_of, limit_sentence
 from chappe.core.message import (
     Answered,
-    Attempt,
     AttemptReport,
     DoubtBegan,
     Inbound,
@@ -29,224 +29,12 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.core.pace import FIRST
 from chappe.core.text import count_parts
-from chappe.simulator import Mood, Simulator
-from chappe.smpp import aio, codec, pdus
-from chappe.smpp.pdus import DeliverSm, Pdu, Status, SubmitSm, SubmitSmResp
-from chappe.smpp.session import BindRequested, Closed, Event, RequestReceived, ResponseReceived, Unbound
-
-NOW = 1_700_000_000_000
-
-
-def submissions(count: int, text: str = "Bonjour", first: int = 1, number: str = "+33612345678") -> list[Submission]:
-    """Every part of `count` messages."""
-    parts = count_parts(text)
-    return [
-        Submission(
-            Attempt(MessageId(message), part, 1, "op", 1, NOW, message), number, "CHAPPE", text, parts, NOW + 60_000
-        )
-        for message in range(first, first + count)
-        for part in range(1, parts + 1)
-    ]
-
-
-class Journey:
-    """What the connector hands over, kept in lists; and what the store says to it."""
-
-    def __init__(self) -> None:
-        self.answers: list[AttemptReport] = []
-        self.receipts: list[ReceiptReport] = []
-        self.inbound: list[Inbound] = []
-        self.batches: list[int] = []
-        """How many receipts each call brought."""
-        self.stores = True
-        self.may_settle = asyncio.Event()
-        self.may_settle.set()
-        self.poison: str | None = None
-        """A carrier id that the store chokes on."""
-        self.room = asyncio.Event()
-        self.connector: SmppConnector
-        self._running: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
-
-    def connect(self, port: int, **settings: Any) -> SmppConnector:
-        """Starts a connector whose pauses are short."""
-        values = {
-            "name": "op",
-            "host": "127.0.0.1",
-            "system_id": "chappe",
-            "password": "secret",
-            "retry_seconds": 0.01,
-            "longest_retry_seconds": 0.05,
-            "throttle_seconds": 0.01,
-            **settings,
-        }
-        self.connector = SmppConnector(
-            SmppSettings(port=port, **values),
-            now_ms=lambda: NOW,
-            chance=lambda: 0.5,
-            on_answers=self._on_answers,
-            on_receipts=self._on_receipts,
-            on_inbound=self._on_inbound,
-            on_room=self.room.set,
-        )
-        self._running = asyncio.create_task(self.connector.run())
-        return self.connector
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        """Looks whenever something was handed over, and now and then, because operators do not call us."""
-        async with asyncio.timeout(10):
-            while not happened():
-                self._changed.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(0.01):
-                        await self._changed.wait()
-
-    async def submit(self, *batch: Submission) -> None:
-        """As the dispatcher does, as room allows."""
-        waiting: Sequence[Submission] = batch
-        while waiting:
-            await self.until(self.connector.free)
-            waiting = self.connector.submit(waiting)
-
-    async def ended(self) -> None:
-        """The connector's `run` has returned by itself."""
-        assert self._running is not None
-        async with asyncio.timeout(10):
-            await self._running
-
-    async def close(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
-
-    async def _on_answers(self, reports: Sequence[AttemptReport]) -> None:
-        await self.may_settle.wait()
-        if any(isinstance(r.fact, Answered) and r.fact.carrier_id == self.poison for r in reports):
-            raise LookupError(self.poison)
-        self.answers += reports
-        self._changed.set()
-
-    async def _on_receipts(self, reports: Sequence[ReceiptReport]) -> bool:
-        await self.may_settle.wait()
-        if any(report.carrier_id == self.poison for report in reports):
-            raise LookupError(self.poison)
-        self.batches.append(len(reports))
-        if self.stores:
-            self.receipts += reports
-        self._changed.set()
-        return self.stores
-
-    async def _on_inbound(self, messages: Sequence[Inbound]) -> bool:
-        await self.may_settle.wait()
-        if self.stores:
-            self.inbound += messages
-        self._changed.set()
-        return self.stores
-
-
-class Operator:
-    """An SMSC that keeps what it is sent, and answers when and what the test says."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.binds: list[pdus.Bind] = []
-        self.submits: list[tuple[aio.Link, SubmitSm]] = []
-        self.answered: list[tuple[object, int]] = []
-        """(token, status) of each answer to us."""
-        self.ends: list[str] = []
-        """`unbind` for each goodbye."""
-        self.answer: Callable[[SubmitSm], Pdu | int | None] = lambda submit: None
-        """The answer to a submit, given at once; None: later."""
-        self.bind_status: Callable[[pdus.Bind], int | None] = lambda bind: 0
-        """None: no answer."""
-        self.links: list[aio.Link] = []
-        self._server: asyncio.Server | None = None
-
-    async def start(self, port: int = 0, tls: ssl.SSLContext | None = None) -> int:
-        self._server = await aio.serve("127.0.0.1", port, self.links.append, self._on_events, tls=tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self.port
-
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for link in list(self.links):
-            link.close()
-            await link.lost
-
-    def deliver(self, pdu: Pdu, token: object = None) -> None:
-        """To the newest bind that receives."""
-        link = next(link for link in reversed(self.links) if link.session.state.name in ("BOUND_RX", "BOUND_TRX"))
-        link.request(pdu, token)
-
-    def reply(self, index: int, answer: Pdu | int = 0, message_id: bytes = b"") -> None:
-        link, submit = self.submits[index]
-        link.reply(submit, answer, message_id)
-
-    def _on_events(self, link: aio.Link, events: list[Event]) -> None:
-        for event in events:
-            match event:
-                case BindRequested(bind):
-                    self.binds.append(bind)
-                    status = self.bind_status(bind)
-                    if status is not None:
-                        link.reply(bind, status)
-                case RequestReceived(SubmitSm() as submit):
-                    self.submits.append((link, submit))
-                    answer = self.answer(submit)
-                    if answer is not None:
-                        link.reply(submit, answer, b"id-%d" % len(self.submits))
-                case ResponseReceived(token, pdu):
-                    self.answered.append((token, pdu.command_status))
-                case Unbound():
-                    self.ends.append("unbind")
-                case Closed():
-                    self.links.remove(link)
-                case _:
-                    pass
-
-
-@pytest.fixture
-async def journey() -> AsyncIterator[Journey]:
-    journey = Journey()
-    yield journey
-    await journey.close()
-
-
-@pytest.fixture
-async def operator() -> AsyncIterator[Operator]:
-    operator = Operator()
-    await operator.start()
-    yield operator
-    await operator.close()
-
-
-Start = Callable[[Mood], Awaitable[tuple[Simulator, int]]]
-
-
-@pytest.fixture
-async def simulate() -> AsyncIterator[Start]:
-    started = []
-
-    async def start(mood: Mood) -> tuple[Simulator, int]:
-        simulator = Simulator(mood, ledger=True)
-        started.append(simulator)
-        return simulator, await simulator.start()
-
-    yield start
-    for simulator in started:
-        await simulator.stop()
-
-
-def a_receipt(carrier_id: bytes = b"42") -> DeliverSm:
-    return DeliverSm(source_addr=b"33612345678", esm_class=4, short_message=b"id:%b stat:DELIVRD err:000" % carrier_id)
-
-
-def facts(journey: Journey, kind: type) -> list[tuple[int, int]]:
-    return sorted((report.message, report.fact.part) for report in journey.answers if isinstance(report.fact, kind))
-
+from chappe.simulator import Mood
+from chappe.smpp import codec, pdus
+from chappe.smpp.pdus import CONGESTION_STATE, DeliverSm, Pdu, Status, SubmitSmResp
+from tests.connectors.connector_scene import NOW, Journey, Operator, Start, a_receipt, facts, submissions
 
 # --- submits and their answers -----------------------------------------------------------------------
 
@@ -376,43 +164,156 @@ async def test_a_late_answer_still_counts(journey: Journey, operator: Operator) 
 # --- told to slow down -------------------------------------------------------------------------------
 
 
-async def test_throttling_pauses_and_resumes(journey: Journey, operator: Operator) -> None:
+async def test_throttling_slows_down_and_uses_no_try_up(journey: Journey, operator: Operator) -> None:
     refusals = [0x58, 0x14]
     operator.answer = lambda submit: refusals.pop() if refusals else 0
     connector = journey.connect(operator.port)
-    await journey.submit(*submissions(1))
-    await journey.until(lambda: len(journey.answers) == 1)
-    await journey.submit(*submissions(1, first=2))
-    await journey.until(lambda: len(journey.answers) == 2)
-    await journey.submit(*submissions(1, first=3))
+    await journey.submit(*submissions(3))
     await journey.until(lambda: len(journey.answers) == 3)
     assert facts(journey, Answered) == [(3, 1)]
+    refused = [report.fact for report in journey.answers if isinstance(report.fact, Refused)]
+    assert [(fact.status, fact.treatment) for fact in refused] == [
+        (0x14, Treatment.THROTTLED),
+        (0x58, Treatment.THROTTLED),
+    ]
     assert connector.counts.throttled == 2
+    assert connector.figures().rate_limit == pytest.approx(FIRST)
+    assert connector.free() == 0, "nothing more, for now"
 
 
-async def test_nothing_is_submitted_during_a_pause(journey: Journey, operator: Operator) -> None:
-    operator.answer = lambda submit: Status.ESME_RTHROTTLED
-    connector = journey.connect(operator.port, throttle_seconds=60, longest_throttle_seconds=60)
+async def test_room_in_the_rate_is_made_known(journey: Journey, operator: Operator) -> None:
+    connector = journey.connect(operator.port, rate=200, window=100)
+    await journey.until(connector.free)
+    waiting: Sequence[Submission] = submissions(40)
+    async with asyncio.timeout(10):
+        while waiting:  # no answer comes: only the passing of time makes room
+            journey.room.clear()
+            waiting = connector.submit(waiting)
+            if waiting:
+                await journey.room.wait()
+    assert connector.in_flight == 40
+
+
+async def test_the_contracts_rate_holds_for_all_binds_together(journey: Journey, operator: Operator) -> None:
+    connector = journey.connect(operator.port, rate=0.5, binds=3, burst=4)
+    await journey.until(lambda: connector.figures().bound == 3)
+    assert connector.submit(submissions(9)) == submissions(9)[4:]
+    assert (connector.free(), connector.in_flight) == (0, 4)
+    figures = connector.figures()
+    assert (figures.rate_limit, figures.rate_setting) == (0.5, 0.5)
+
+
+async def test_what_an_operator_says_of_its_congestion_is_heeded(journey: Journey, operator: Operator) -> None:
+    answers = [
+        SubmitSmResp(message_id=b"1", tlvs=((CONGESTION_STATE, state),)) for state in (b"\x5a", b"", b"\xff", b"\x64")
+    ]
+    operator.answer = lambda submit: answers[len(operator.submits) - 1]
+    connector = journey.connect(operator.port)
+    await journey.submit(*submissions(3))
+    await journey.until(lambda: connector.counts.answered == 3)
+    assert connector.figures().rate_limit is None, "no limit follows from being busy, nor from nonsense"
+    await journey.submit(*submissions(1, first=4))
+    await journey.until(lambda: connector.counts.answered == 4)
+    assert connector.figures().rate_limit == pytest.approx(FIRST)
+    assert connector.counts.throttled == 0
+
+
+@pytest.mark.parametrize("rate_set", [0, 400])
+async def test_a_limited_operator_is_used_up_and_loses_nothing(
+    journey: Journey, simulate: Start, rate_set: float
+) -> None:
+    """How well is measured with a clock that can be moved, in test_pace; here it is that it all works together."""
+    simulator, port = await simulate(Mood(throttle_above=100, answer_seconds=0.01))
+    connector = journey.connect(port, rate=rate_set, window=50)
+    waiting: Sequence[Submission] = submissions(250)
+    settled = 0
+    async with asyncio.timeout(60):
+        while len(facts(journey, Answered)) < 250:
+            journey.room.clear()
+            waiting = connector.submit(waiting)
+            new, settled = journey.answers[settled:], len(journey.answers)
+            # What was throttled is queued again, as the store would do.
+            waiting = [*waiting, *(submissions(1, first=r.message)[0] for r in new if isinstance(r.fact, Refused))]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await journey.room.wait()
+    assert facts(journey, Answered) == [(message, 1) for message in range(1, 251)]
+    assert simulator.counts["throttled"] == connector.counts.throttled > 0
+    assert connector.figures().rate_limit is not None
+
+
+# --- held ---
+
+
+async def test_a_paused_connector_keeps_its_bind_and_submits_nothing(journey: Journey, operator: Operator) -> None:
+    connector = journey.connect(operator.port)
     await journey.submit(*submissions(1))
-    await journey.until(lambda: len(journey.answers) == 1)
-    assert (connector.bound, connector.free()) == (True, 0)
+    await journey.until(lambda: operator.submits)
+    connector.pause()
+    assert (connector.paused, connector.bound, connector.free()) == (True, True, 0)
     assert connector.submit(submissions(1, first=2)) == submissions(1, first=2)
-    assert len(operator.submits) == 1
+    assert limit_sentence(connector.figures()) == "paused, or draining"
+    journey.room.clear()
+    operator.reply(0, message_id=b"1")
+    operator.deliver(a_receipt(), "receipt")
+    await journey.until(lambda: operator.answered and journey.answers)
+    assert facts(journey, Answered) == [(1, 1)]
+    assert not journey.room.is_set()
+    connector.resume()
+    assert journey.room.is_set()
+    assert (connector.paused, connector.free()) == (False, 10)
 
 
-async def test_a_burst_of_refusals_is_one_reason_to_pause(journey: Journey, operator: Operator) -> None:
-    throttled = True
-    operator.answer = lambda submit: Status.ESME_RTHROTTLED if throttled else 0
-    # Were each of the ten one step, the second pause would last for a minute.
-    connector = journey.connect(operator.port, throttle_seconds=0.001, longest_throttle_seconds=60)
-    for first in (1, 11):
-        await journey.until(lambda: connector.free() == 10)
-        connector.submit(submissions(10, first=first))
+async def test_a_paused_connector_stays_so_over_a_new_bind_and_can_be_drained(
+    journey: Journey, operator: Operator
+) -> None:
+    connector = journey.connect(operator.port)
+    await journey.until(lambda: connector.bound)
+    connector.pause()
+    operator.links[0].abort()
+    await journey.until(lambda: connector.counts.binds == 2)
+    assert connector.free() == 0
+    await connector.drain(5)
+    await journey.ended()
+    assert operator.ends == ["unbind"]
+
+
+# --- figures ---
+
+
+async def test_its_figures_say_what_it_does(journey: Journey, operator: Operator) -> None:
+    connector = journey.connect(operator.port, binds=2, window=3, rate=1_000)
+    assert limit_sentence(connector.figures()) == "not bound"
+    await journey.until(lambda: connector.figures().bound == 2)
+    connector.submit(submissions(6))
+    figures = connector.figures()
+    assert (figures.window, figures.in_flight, figures.binds, figures.held) == (6, 6, 2, False)
+    assert (figures.rate_limit, figures.rate_setting, figures.throttled_share) == (1_000, 1_000, 0.0)
+    await journey.until(lambda: len(operator.submits) == 6)
+    operator.links[0].abort()
+    await journey.until(lambda: connector.counts.doubted == 3)
+    assert connector.figures().window == 3 * connector.figures().bound
+
+
+async def test_a_full_window_is_named_with_its_round_trip(
+    journey: Journey, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    real, ahead = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    connector = journey.connect(operator.port, enquire_link_seconds=1_000, response_seconds=1_000)
+    await journey.until(connector.free)
+    for batch in range(20):
+        connector.submit(submissions(10, first=1 + 10 * batch))
+        await journey.until(lambda so_far=batch: len(operator.submits) == 10 * so_far + 10)  # type: ignore[misc]
+        ahead += 2.0
+        for index in range(10 * batch, 10 * batch + 10):
+            operator.reply(index, message_id=b"1")
         await journey.until(lambda: connector.in_flight == 0)
-    throttled = False
-    await journey.submit(*submissions(1, first=21))
-    await journey.until(lambda: facts(journey, Answered) == [(21, 1)])
-    assert connector.counts.throttled == 20
+    figures = connector.figures()
+    assert limit_of(figures) is Limit.WINDOW
+    assert figures.round_trip_ms == pytest.approx(2_000, rel=0.2)
+    assert figures.submits_per_second == pytest.approx(5, rel=0.2)
 
 
 # --- receipts and messages ---------------------------------------------------------------------------
@@ -606,17 +507,56 @@ async def test_an_operator_that_says_goodbye_is_bound_to_again(journey: Journey,
     assert [report.fact for report in journey.answers] == [DoubtBegan(1, 1, NOW, "unbound")] * 2
 
 
-async def test_an_answer_overtaken_by_the_goodbye_still_counts(journey: Journey, operator: Operator) -> None:
-    connector = journey.connect(operator.port)
+async def test_a_goodbye_is_answered_once_the_answers_are_here(journey: Journey, operator: Operator) -> None:
+    connector = journey.connect(operator.port, unbind_seconds=30)
+    await journey.submit(*submissions(2))
+    await journey.until(lambda: len(operator.submits) == 2)
+    first = operator.links[0]
+    first.request(pdus.Unbind())
+    operator.reply(1, message_id=b"b")
+    await journey.until(lambda: journey.answers)
+    assert (connector.free(), first.session.state.name) == (0, "BOUND_TRX")
+    operator.reply(0, message_id=b"a")
+    await journey.until(lambda: connector.counts.binds == 2)
+    assert [report.fact for report in journey.answers] == [Answered(1, 1, NOW, "b"), Answered(1, 1, NOW, "a")]
+
+
+async def test_an_answer_that_comes_after_we_agreed_to_the_goodbye_still_counts(
+    journey: Journey, operator: Operator
+) -> None:
+    connector = journey.connect(operator.port, unbind_seconds=0.01)
     await journey.submit(*submissions(1))
     await journey.until(lambda: operator.submits)
-    operator.links[0].request(pdus.Unbind())
-    operator.reply(0, message_id=b"late")
-    await journey.until(lambda: connector.counts.binds == 2)
+    late = codec.encode(SubmitSmResp(message_id=b"late"), operator.submits[0][1].sequence_number)
+    link = operator.links[0]
+    link.request(pdus.Unbind())
+    transport = link._transport
+    assert transport is not None
+    monkey = transport.close
+    transport.close = lambda: None  # type: ignore[method-assign]  # an operator that is slow to hang up
+    await journey.until(lambda: journey.answers)
+    transport.write(late)
+    await journey.until(lambda: len(journey.answers) == 2)
+    transport.close = monkey  # type: ignore[method-assign]
+    transport.close()
     assert [report.fact for report in journey.answers] == [
         DoubtBegan(1, 1, NOW, "unbound"),
         Answered(1, 1, NOW, "late"),
     ]
+    await journey.until(lambda: connector.counts.binds == 2)
+
+
+async def test_an_operator_that_says_goodbye_and_does_not_hang_up_is_hung_up_on(
+    journey: Journey, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chappe.connectors.kept_bind.HANG_UP_SECONDS", 0.01)
+    connector = journey.connect(operator.port, bind_seconds=60)
+    await journey.until(lambda: connector.bound)
+    transport = operator.links[0]._transport
+    assert transport is not None
+    monkeypatch.setattr(transport, "close", lambda: None)
+    operator.links[0].request(pdus.Unbind())
+    await journey.until(lambda: connector.counts.binds == 2)
 
 
 async def test_restless_operators_lose_nothing(journey: Journey, simulate: Start) -> None:

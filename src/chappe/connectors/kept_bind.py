@@ -1,6 +1,12 @@
 """One bind, made again whenever it ends.
 
 Knows no messages: the events of its link go to its owner, who tells it what concerns the bind.
+
+Two kinds of failure have two kinds of pause. An operator that cannot be reached is knocked at about once a second,
+for as long as it takes: a TCP connection that is refused costs neither side anything, and messages wait. An operator
+that was reached and did not let us in, or did not let us stay, has its reasons: the pauses double, up to a minute.
+
+Several binds of one kind do not multiply this: while none of them holds, one goes first and the others follow.
 """
 
 from __future__ import annotations
@@ -11,29 +17,49 @@ import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from chappe.connectors.counts import Counts
 from chappe.connectors.smpp_settings import SmppSettings
 from chappe.core.message import AttemptKey
 from chappe.smpp import aio
 from chappe.smpp.codec import SubmitBody
-from chappe.smpp.pdus import Bind, Status, Unbind, status_name
+from chappe.smpp.pdus import Bind, EnquireLink, Status, Unbind, status_name
 from chappe.smpp.session import Event, MisuseError, State
 
 log = logging.getLogger(__name__)
 
 ALARM_SECONDS = 300.0
 """How long an operator may be away before it is an error and not a warning."""
+KNOCK_SECONDS: Final = 1.2
+"""How long a connection to an operator that was away may take: one SYN and its first repetition, after 1 s. A longer
+wait would miss its return, for the next repetitions are 2 and 4 s apart…"""
+PATIENT_KNOCK: Final = 10
+"""…but each tenth waits for `bind_seconds`, in case the way is that long."""
+HANG_UP_SECONDS: Final = 1.0
+"""How long an operator that has unbound may take to close the connection."""
 
-
-BIND, _UNBIND = object(), object()
+BIND, PROBE, _UNBIND = object(), object(), object()
 """Tokens; a submit's is its attempt's key."""
 _BOUND = frozenset({State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX})
 _WRONG_CREDENTIALS = frozenset({Status.ESME_RINVPASWD, Status.ESME_RINVSYSID})
 
 
+class Siblings:
+    """The binds of one kind of one connector."""
+
+    def __init__(self) -> None:
+        self.binds: list[KeptBind] = []
+        self.lead = asyncio.Lock()
+        """Held by the one that tries while none holds."""
+
+    @property
+    def any_bound(self) -> bool:
+        return any(bind.bound for bind in self.binds)
+
+
 class KeptBind:
-    """A bind that is made again when it ends, with growing pauses while it does not hold."""
+    """A bind that is made again when it ends."""
 
     def __init__(
         self,
@@ -43,6 +69,7 @@ class KeptBind:
         draining: asyncio.Event,
         counts: Counts,
         kind: type[Bind],
+        siblings: Siblings,
     ) -> None:
         self.link: aio.Link | None = None
         self._kind = kind
@@ -51,15 +78,26 @@ class KeptBind:
         self._on_events = on_events
         self._draining = draining
         self._counts = counts
+        self._siblings = siblings
+        siblings.binds.append(self)
         self._fields = {"connector": settings.name, "bind": kind.__name__}
+        if settings.binds > 1:
+            self._fields["number"] = str(len(siblings.binds))
+        self._decided = asyncio.Event()
+        """The bind is answered, or the link is gone."""
         self._failures = 0
         self._last_pause = 0.0
+        self._unreached = False
+        """Whether the last connection could not be made."""
+        self._knocks = 0
+        """How often it was tried to connect since the last bind ended; 0 before there was one."""
         self._wrong_credentials = False
         self._bound_at: float | None = None
         self._away_since = 0.0
         self._alarmed = False
         self._leaving = False
         self._close_due = False
+        self._probing = False
 
     @property
     def bound(self) -> bool:
@@ -81,24 +119,18 @@ class KeptBind:
 
     async def keep(self) -> None:
         """Until cancelled or draining."""
-        loop = asyncio.get_running_loop()
-        self._away_since = loop.time()
+        self._away_since = asyncio.get_running_loop().time()
         tls = _tls_of(self._settings)
-        while not self._draining.is_set():
-            try:
-                await self._hold(tls)
-            except OSError as error:
-                self._counts.unreachable += 1
-                log.warning("no connection", extra={**self._fields, "error": str(error) or type(error).__name__})
-            except Exception:
-                log.exception("bind failed", extra=self._fields)
-            if self._draining.is_set():
-                return
-            pause = self._next_pause(loop.time())
-            log.info("binding again", extra={**self._fields, "pause_seconds": round(pause, 3)})
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._draining.wait()
+        try:
+            while not self._draining.is_set():
+                await self._make(tls)
+                if self.link is not None:
+                    await asyncio.shield(self.link.lost)
+                    self._drop()
+                    self._knocks = 1
+                await self._pause()
+        finally:
+            self._drop()
 
     async def unbind(self) -> None:
         """Says goodbye and waits until the operator has hung up."""
@@ -116,6 +148,7 @@ class KeptBind:
 
     def answered(self, status: int) -> None:
         """The bind's answer is here."""
+        self._decided.set()
         if self.bound:
             self._counts.binds += 1
             self._bound_at = asyncio.get_running_loop().time()
@@ -143,7 +176,27 @@ class KeptBind:
             self._leaving = True
             log.warning("session refused, binding again", extra={**self._fields, "status": status_name(status)})
 
+    def suspect(self, link: aio.Link) -> None:
+        """An answer did not come: asks whether anybody is there.
+
+        The session asks by itself only after a silence, and a connection of which our half is broken is not silent.
+        """
+        if not self._probing:
+            with suppress(MisuseError):  # the link is ending anyway
+                link.request(EnquireLink(), PROBE)
+                self._probing = True
+
+    def reassured(self) -> None:
+        """Somebody is."""
+        self._probing = False
+
+    def let_go(self, link: aio.Link) -> None:
+        """The operator has unbound: it hangs up next, or we do."""
+        log.info("operator says goodbye", extra=self._fields)
+        asyncio.get_running_loop().call_later(HANG_UP_SECONDS, link.close)
+
     def lost(self, cause: str) -> None:
+        self._decided.set()
         log.log(
             logging.INFO if self._draining.is_set() else logging.WARNING,
             "link ended",
@@ -159,41 +212,102 @@ class KeptBind:
 
     # --- inside ---
 
-    async def _hold(self, tls: ssl.SSLContext | bool) -> None:
-        """Connects and binds, and returns when the connection is gone. Raises OSError."""
+    async def _make(self, tls: ssl.SSLContext | bool) -> None:
+        """Tries once, alone while no sibling holds either; the first then goes on until it, or a sibling, does."""
+        if self._siblings.any_bound:
+            await self._try(tls)
+            return
+        async with self._siblings.lead:
+            while not self._draining.is_set():
+                await self._try(tls)
+                if self._siblings.any_bound:
+                    return
+                self._drop()
+                await self._pause()
+
+    async def _try(self, tls: ssl.SSLContext | bool) -> None:
+        """Connects and binds; afterwards there is a link or none, and it may be ending."""
         settings = self._settings
         self._bound_at = None
-        self._leaving = self._close_due = False
-        link = await aio.connect(
+        self._leaving = self._close_due = self._probing = False
+        self._decided.clear()
+        try:
+            link = await self._connect(tls)
+        except OSError as error:
+            self._counts.unreachable += 1
+            again, self._unreached = (
+                self._unreached,
+                not isinstance(error, ssl.SSLError),
+            )  # somebody showed a certificate
+            # Once, then quietly: it is tried about every second.
+            log.log(
+                logging.DEBUG if again else logging.WARNING,
+                "no connection",
+                extra={**self._fields, "error": str(error) or type(error).__name__},
+            )
+            self._knocks += 1
+            return
+        except Exception:
+            log.exception("bind failed", extra=self._fields)
+            return
+        self._unreached = False
+        self.link = link
+        if self._draining.is_set():
+            return
+        with suppress(MisuseError):  # it may be gone already
+            link.request(
+                self._kind(
+                    system_id=settings.system_id.encode(),
+                    password=settings.password.encode(),
+                    system_type=settings.system_type.encode(),
+                ),
+                BIND,
+            )
+        await self._decided.wait()
+
+    async def _connect(self, tls: ssl.SSLContext | bool) -> aio.Link:
+        settings = self._settings
+        seconds = settings.bind_seconds
+        if self._knocks % PATIENT_KNOCK:
+            brief = min(seconds, KNOCK_SECONDS)
+            if not tls:
+                seconds = brief
+            elif self._unreached:
+                # TLS may take its time; whether anybody is there must be known sooner.
+                async with asyncio.timeout(brief):
+                    _, writer = await asyncio.open_connection(settings.host, settings.port)
+                writer.transport.abort()
+        return await aio.connect(
             settings.host,
             settings.port,
             partial(self._on_events, self),
             limits=settings.limits(),
             tls=tls,
-            timeout_seconds=settings.bind_seconds,
+            timeout_seconds=seconds,
         )
-        self.link = link
-        try:
-            if self._draining.is_set():
-                return
-            with suppress(MisuseError):  # it may be gone already
-                link.request(
-                    self._kind(
-                        system_id=settings.system_id.encode(),
-                        password=settings.password.encode(),
-                        system_type=settings.system_type.encode(),
-                    ),
-                    BIND,
-                )
-            await asyncio.shield(link.lost)
-        finally:
+
+    def _drop(self) -> None:
+        link, self.link = self.link, None
+        if link is not None:
             link.close()
             link.abort()
-            self.link = None
 
     def _say_goodbye(self, link: aio.Link) -> None:
         with suppress(MisuseError):  # said already, or nobody there
             link.request(Unbind(), _UNBIND)
+
+    async def _pause(self) -> None:
+        if self._draining.is_set():
+            return
+        pause = self._next_pause(asyncio.get_running_loop().time())
+        log.log(
+            logging.DEBUG if self._unreached else logging.INFO,
+            "binding again",
+            extra={**self._fields, "pause_seconds": round(pause, 3)},
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._draining.wait()
 
     def _next_pause(self, now: float) -> float:
         settings = self._settings
@@ -205,9 +319,12 @@ class KeptBind:
         elif now - self._away_since > ALARM_SECONDS and not self._alarmed:
             self._alarmed = True
             log.error("operator unreachable for 5 minutes, messages stay queued", extra=self._fields)
-        longest = settings.longest_retry_seconds
-        pause = longest if self._wrong_credentials else min(settings.retry_seconds * 2**self._failures, longest)
-        self._failures = min(self._failures + 1, 30)
+        if self._unreached:
+            pause = settings.retry_seconds
+        else:
+            longest = settings.longest_retry_seconds
+            pause = longest if self._wrong_credentials else min(settings.retry_seconds * 2**self._failures, longest)
+            self._failures = min(self._failures + 1, 30)
         self._last_pause = pause
         return pause * (0.75 + self._chance() / 2)
 

@@ -1,8 +1,8 @@
 """The ESME side: keeps one operator's binds up, writes within its window, hands over what it says in batches.
 
-What things mean is decided in `translation`; that a receipt is stored before it is acknowledged is kept here. It
-does not queue: what the window has no room for is the dispatcher's. It does not search for a good rate: told to
-slow down, it pauses.
+What things mean is decided in `translation`, how fast it may go in `core.pace`, what its figures say in
+`core.figures`; that a receipt is stored before it is acknowledged is kept here. It does not queue: what the windows
+have no room for is the dispatcher's.
 """
 
 from __future__ import annotations
@@ -15,23 +15,27 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar, assert_never, cast
 
 from chappe.connectors.counts import Counts
-from chappe.connectors.kept_bind import BIND, KeptBind
+from chappe.connectors.kept_bind import BIND, PROBE, KeptBind, Siblings
 from chappe.connectors.pump import Pump
 from chappe.connectors.smpp_settings import SmppSettings
 from chappe.connectors.translation import (
     Delivered,
     UnwritableError,
     answer_to,
+    congestion_in,
     doubt_about,
     inbound_in,
     receipt_in,
 )
+from chappe.core.figures import Figures, Meter, Standing
 from chappe.core.message import AttemptKey, AttemptReport, Inbound, ReceiptReport, Refused, Submission, Treatment
+from chappe.core.pace import Pace
 from chappe.smpp import aio
 from chappe.smpp.codec import SubmitBody
 from chappe.smpp.pdus import RESPONSE_TO, BindReceiver, BindTransceiver, BindTransmitter, DataSm, DeliverSm, Pdu, Status
 from chappe.smpp.session import (
     BindRequested,
+    Cause,
     Closed,
     Discarded,
     Event,
@@ -91,24 +95,37 @@ class SmppConnector:
         self._receipts: Pump[_Owed[ReceiptReport]] = Pump(partial(self._store, on_receipts))
         self._inbound: Pump[_Owed[Inbound]] = Pump(partial(self._store, on_inbound))
         self._draining = asyncio.Event()
+        self._paused = False
         kept = partial(KeptBind, settings, chance, self._on_events, self._draining, self.counts)
         kinds = (BindTransceiver,) if settings.bind == "trx" else (BindTransmitter, BindReceiver)
-        self._binds = [kept(kind) for kind in kinds]
+        siblings = [Siblings() for _ in kinds]
+        self._binds = [
+            kept(kind, group) for _ in range(settings.binds) for kind, group in zip(kinds, siblings, strict=True)
+        ]
+        self._senders, self._receivers = siblings[0].binds, siblings[-1].binds
+        self._only = self._senders[0] if settings.binds == 1 else None
+        """The usual case, which is asked about several times for each batch."""
         self._heard = asyncio.Event()
         self._more_room = False
-        self._pause: asyncio.TimerHandle | None = None
-        self._pause_seconds = settings.throttle_seconds
+        self._taken = self._throttled = 0
+        """In the batch of events at hand."""
+        self._clock = asyncio.get_running_loop().time
+        self._pace = Pace(self._clock(), settings.rate, settings.burst)
+        self._meter = Meter(self._clock())
+        self._due: asyncio.TimerHandle | None = None
+        """When the pace allows more."""
 
     # --- for the dispatcher ---
 
     def free(self) -> int:
-        """How many PDUs may be written now; 0 while unbound, told to slow down, or draining."""
-        if self._pause is not None or self._draining.is_set():
+        """How many PDUs may be written now; 0 while unbound, told to slow down, paused or draining."""
+        if self._paused or self._draining.is_set():
             return 0
-        return self._binds[0].window_free
+        free = self._window_free
+        return min(free, self._pace.allowed(self._clock())) if free else 0
 
     def submit(self, submissions: Sequence[Submission]) -> Sequence[Submission]:
-        """Writes what the window has room for and returns the rest, of which no byte left.
+        """Writes what windows and pace have room for and returns the rest, of which no byte left.
 
         One that no PDU can carry is refused on the spot, as the operator would refuse it.
         """
@@ -124,21 +141,60 @@ class SmppConnector:
             except UnwritableError as error:
                 self._refuse(submission, error.status, now)
         if submits:
-            self._binds[0].submit_many(submits)
+            self._write(submits)
             self.counts.submitted += len(submits)
+            clock = self._clock()
+            self._pace.spend(len(submits), clock)
+            self._note(clock)
         return submissions[taken:]
 
     # --- for the wiring ---
 
     @property
     def bound(self) -> bool:
-        """Whether messages can go out and receipts come in."""
-        return all(bind.bound for bind in self._binds)
+        """Whether messages can go out and receipts come in, over some of the binds."""
+        return any(bind.bound for bind in self._senders) and any(bind.bound for bind in self._receivers)
 
     @property
     def in_flight(self) -> int:
         """Submits that wait for their answer."""
-        return self._binds[0].in_flight
+        only = self._only
+        return sum([bind.in_flight for bind in self._senders]) if only is None else only.in_flight
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def pause(self) -> None:
+        """Submits no more; the binds stay, answers, receipts and messages come in as before."""
+        self._paused = True
+        self._note(self._clock())
+
+    def resume(self) -> None:
+        """Submits again."""
+        self._paused = False
+        self._note(self._clock())
+        self._tell_room()
+
+    def figures(self) -> Figures:
+        """What it does at the moment; a few divisions, whatever the traffic."""
+        now, meter, pace = self._clock(), self._meter, self._pace
+        self._note(now)
+        return Figures(
+            window=self._settings.window * sum(bind.bound for bind in self._senders),
+            in_flight=self.in_flight,
+            round_trip_ms=meter.round_trip_ms,
+            submits_per_second=meter.submits_per_second,
+            throttled_share=meter.throttled_share,
+            rate_limit=pace.rate,
+            rate_setting=self._settings.rate,
+            bound=sum(bind.bound for bind in self._binds),
+            binds=len(self._binds),
+            held=self._paused or self._draining.is_set(),
+            full_share=meter.share(Standing.FULL),
+            paced_share=meter.share(Standing.PACED),
+            open_share=meter.share(Standing.OPEN),
+        )
 
     async def run(self) -> None:
         """Connects, binds and keeps bound, until cancelled or drained.
@@ -156,9 +212,9 @@ class SmppConnector:
                 for task in running:
                     task.cancel()
         finally:
-            if self._pause is not None:
-                self._pause.cancel()
-                self._pause = None
+            if self._due is not None:
+                self._due.cancel()
+                self._due = None
 
     async def drain(self, seconds: float) -> None:
         """Ends in order, and `run` with it: submits no more, waits for answers, settles what came, unbinds.
@@ -188,6 +244,7 @@ class SmppConnector:
         """One read's events, none of which may keep the others from being heard, whatever is in it."""
         now = self._now_ms()
         self._more_room = not events
+        self._taken = self._throttled = 0
         for event in events:
             try:
                 self._on_event(bind, link, event, now)
@@ -197,8 +254,12 @@ class SmppConnector:
                     link.reply(event.pdu, Status.ESME_RX_T_APPN)
         bind.after_events(link)
         self._heard.set()
-        if self._more_room and self.free() > 0:
-            self._on_room()
+        clock = self._clock()
+        if self._taken or self._throttled:
+            self._pace.hear(clock, taken=self._taken, throttled=self._throttled, in_flight=self.in_flight)
+        self._note(clock)
+        if self._more_room:
+            self._tell_room()
 
     def _on_event(self, bind: KeptBind, link: aio.Link, event: Event, now: int) -> None:
         match event:
@@ -208,6 +269,8 @@ class SmppConnector:
                     self._on_answer(bind, token, pdu, now)
                 elif token is BIND:
                     bind.answered(pdu.command_status)
+                elif token is PROBE:
+                    bind.reassured()
             case RequestReceived(pdu):
                 self._on_request(link, pdu, now)
             case OutcomeUnknown(token, cause):
@@ -215,6 +278,8 @@ class SmppConnector:
                 if isinstance(token, tuple):
                     self.counts.doubted += 1
                     self._answers.put(doubt_about(token, cause, now))
+                    if cause is Cause.RESPONSE_TIMEOUT:
+                        bind.suspect(link)
             case LateResponse(token, pdu):
                 self.counts.late += 1
                 self._answers.put(answer_to(cast(AttemptKey, token), pdu, now, self._treatments))
@@ -225,8 +290,8 @@ class SmppConnector:
                     extra={"connector": self.name, "command": f"{command_id:#010x}", "status": status.name},
                 )
             case Unbound():
-                # The operator hangs up next; until then, answers that its unbind overtook may still come.
-                log.info("operator says goodbye", extra={"connector": self.name})
+                # Until it hangs up, answers that its unbind overtook may still come.
+                bind.let_go(link)
             case Closed(cause):
                 bind.lost(cause.value)
             case BindRequested():
@@ -237,30 +302,22 @@ class SmppConnector:
     def _on_answer(self, bind: KeptBind, key: AttemptKey, response: Pdu, now: int) -> None:
         report = answer_to(key, response, now, self._treatments)
         self._answers.put(report)
+        if response.tlvs and (state := congestion_in(response)) is not None:
+            self._pace.hear_congestion(self._clock(), state, self.in_flight)
         fact = report.fact
         if not isinstance(fact, Refused):
             self.counts.answered += 1
+            self._taken += 1
             bind.proved_useful()
-            if self._pause is None:
-                self._pause_seconds = self._settings.throttle_seconds
             return
         self.counts.refused += 1
         if fact.treatment is Treatment.THROTTLED:
             self.counts.throttled += 1
-            self._slow_down()
-        elif fact.treatment is Treatment.SESSION:
+            self._throttled += 1
+            return
+        self._taken += 1  # whatever was wrong with it, it did not come too fast
+        if fact.treatment is Treatment.SESSION:
             bind.leave(fact.status)
-
-    def _slow_down(self) -> None:
-        """Pauses once for all the refusals of one moment; each pause is twice as long, until a submit is taken."""
-        if self._pause is None:
-            self._pause = asyncio.get_running_loop().call_later(self._pause_seconds, self._speed_up)
-            self._pause_seconds = min(2 * self._pause_seconds, self._settings.longest_throttle_seconds)
-
-    def _speed_up(self) -> None:
-        self._pause = None
-        if self.free() > 0:
-            self._on_room()
 
     def _on_request(self, link: aio.Link, pdu: Pdu, now: int) -> None:
         if not isinstance(pdu, DeliverSm | DataSm):
@@ -287,6 +344,52 @@ class SmppConnector:
         )
         fact = Refused(attempt.part, attempt.number, now, int(status), Treatment.PERMANENT)
         self._answers.put(AttemptReport(attempt.message, fact))
+
+    # --- windows and pace ---
+
+    @property
+    def _window_free(self) -> int:
+        only = self._only
+        return sum([bind.window_free for bind in self._senders]) if only is None else only.window_free
+
+    def _write(self, submits: Sequence[tuple[SubmitBody, AttemptKey]]) -> None:
+        """Spreads them over the binds, as evenly as their windows allow."""
+        if self._only is not None:
+            self._only.submit_many(submits)
+            return
+        at = 0
+        # The fullest first: what its window has no room for goes to the others.
+        fullest = sorted(self._senders, key=lambda bind: bind.window_free)
+        for left, bind in zip(range(len(fullest), 0, -1), fullest, strict=True):
+            share = min(bind.window_free, -((at - len(submits)) // left))
+            if share:
+                bind.submit_many(submits[at : at + share])
+                at += share
+
+    def _note(self, now: float) -> None:
+        """Measures, and has us called when the pace allows more."""
+        if self._paused or self._draining.is_set():
+            standing = Standing.HELD
+        elif not self._window_free:
+            standing = Standing.FULL if any(bind.bound for bind in self._senders) else Standing.AWAY
+        elif not self._pace.limited or (seconds := self._pace.wait(now)) is None:
+            standing = Standing.OPEN
+        else:
+            standing = Standing.PACED
+            if self._due is None:
+                self._due = asyncio.get_running_loop().call_later(seconds, self._on_due)
+        if self._meter.note(now, standing, self.in_flight):
+            counts = self.counts
+            self._meter.fold(counts.submitted, counts.answered + counts.refused + counts.doubted, counts.throttled)
+
+    def _on_due(self) -> None:
+        self._due = None
+        self._note(self._clock())
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        if self.free() > 0:
+            self._on_room()
 
     # --- what is done with it, a batch at a time ---
 

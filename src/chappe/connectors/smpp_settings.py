@@ -28,8 +28,14 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     password: str = ""
     system_type: str = ""
     bind: Annotated[Literal["trx", "tx+rx"], Meta(description='"trx" (one transceiver) or "tx+rx" (a pair)')] = "trx"
+    binds: Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")] = 1
+    """How many transceivers, or pairs."""
     window: Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")] = 10
-    """Submits in flight."""
+    """Submits in flight over each bind."""
+    rate: Annotated[float, Meta(ge=0, le=100_000, description="a number from 0 (no limit known) to 100000")] = 0.0
+    """Submits a second that the contract allows, over all binds; the operator's refusals find what it does not say."""
+    burst: Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")] = 1
+    """How many submits may leave at once after a quiet moment."""
     tls: bool = False
     tls_insecure: bool = False
     """Takes any certificate, which protects from nobody who can answer in the operator's place."""
@@ -49,13 +55,13 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bind_seconds: Seconds = 10.0
     """How long the connection, then the bind, and in the end the unbind, may take."""
     response_seconds: Seconds = 60.0
+    unbind_seconds: Seconds = 5.0
+    """How long an operator that unbinds may take for the answers it still owes before we agree."""
     retry_seconds: Seconds = 1.0
-    """The first pause before binding again; it doubles…"""
+    """The pause before connecting again while the operator cannot be reached, and the first before binding again when
+    it could be; that one doubles…"""
     longest_retry_seconds: Seconds = 60.0
     """…up to this, which is also the pause after a refused password."""
-    throttle_seconds: Seconds = 0.2
-    """The first pause when told to slow down; it doubles…"""
-    longest_throttle_seconds: Seconds = 5.0
 
     def __post_init__(self) -> None:
         for name, octets in (("system_id", 15), ("password", 8), ("system_type", 12)):
@@ -98,6 +104,7 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             idle_seconds=self.enquire_link_seconds,
             probe_seconds=self.probe_seconds,
             response_seconds=self.response_seconds,
+            unbind_seconds=self.unbind_seconds,
         )
 
 

@@ -25,7 +25,20 @@ from chappe.core.message import (
 from chappe.core.receipts import NOT_ASSIGNED, read_receipt
 from chappe.core.text import Alphabet, concatenation_header, encode, segment
 from chappe.smpp.codec import EncodeError, SubmitBody, SubmitTemplate
-from chappe.smpp.pdus import DataCoding, DataSm, DeliverSm, EsmClass, IdResp, Npi, Pdu, Status, SubmitSm, Tag, Ton
+from chappe.smpp.pdus import (
+    CONGESTION_STATE,
+    DataCoding,
+    DataSm,
+    DeliverSm,
+    EsmClass,
+    IdResp,
+    Npi,
+    Pdu,
+    Status,
+    SubmitSm,
+    Tag,
+    Ton,
+)
 from chappe.smpp.session import Cause
 from chappe.smpp.udh import Segment, concatenation
 
@@ -79,6 +92,12 @@ def answer_to(key: AttemptKey, response: Pdu, at: int, overrides: Mapping[int, T
     status = response.command_status or Status.ESME_RUNKNOWNERR
     uncertain = status in UNCERTAIN or status not in _NAMED
     return AttemptReport(message, Refused(part, attempt, at, int(status), treatment_of(status, overrides), uncertain))
+
+
+def congestion_in(response: Pdu) -> int | None:
+    """How busy the operator says it is, from 0 to 100; None when it does not, or in a way that nobody reads."""
+    state = response.tlv_int(CONGESTION_STATE)
+    return state if state is not None and state <= 100 else None
 
 
 CAUSES: Mapping[Cause, str] = {

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "connectors": {"core", "smpp"},
     "simulator": {"core", "smpp"},
     "notifier": {"core"},
+    "cluster": {"core", "http_client", "simulator"},
     "api": {"core", "flow"},
     "web": {"core", "flow"},
 }

@@ -42,6 +42,7 @@ def call(
     path: str,
     body: object = None,
     *,
+    idempotency_key: str | None = None,
     language: str = "en",
     timeout_seconds: float = 10.0,
 ) -> Answer:
@@ -52,6 +53,8 @@ def call(
     headers = {"Accept": "application/json", "Accept-Language": language}
     if key is not None:
         headers["X-Primotexto-ApiKey"] = key
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
     if body is not None:
         headers["Content-Type"] = "application/json"
     request = Request(  # noqa: S310 - the caller's own server, whatever its scheme

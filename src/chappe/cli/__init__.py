@@ -10,6 +10,7 @@ import click
 
 from chappe.cli.accounts import accounts, keys
 from chappe.cli.client import send, status
+from chappe.cli.cluster import cluster_demo
 from chappe.cli.common import Commands
 from chappe.cli.server import demo, serve, simulate
 
@@ -20,5 +21,5 @@ def main() -> None:
     """Chappe, a self-hosted SMS platform: sends, follows, and says whether it arrived."""
 
 
-for command in (serve, demo, simulate, keys, accounts, send, status):
+for command in (serve, demo, cluster_demo, simulate, keys, accounts, send, status):
     main.add_command(command)

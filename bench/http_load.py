@@ -22,9 +22,10 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+    async def post(self, path: str, body: bytes, *, idempotency_key: str | None = None) -> tuple[int, bytes]:
         """Status and body. Raises OSError (a connection that ends early included)."""
-        head = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
+        known = f"Idempotency-Key: {idempotency_key}\r\n" if idempotency_key else ""
+        head = f"POST {path} HTTP/1.1\r\n{self._head}{known}Content-Length: {len(body)}\r\n\r\n"
         return await self._call(head.encode() + body)
 
     async def get(self, path: str) -> tuple[int, bytes]:

@@ -6,36 +6,148 @@ import asyncio
 import platform
 import sys
 import tempfile
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 import click
 from rich.console import Console
 
-from proofs import kill
+from proofs import claims as claiming
+from proofs import kill as killing
+from proofs import outages
+from proofs import races as racing
+from proofs import takeover as taking
 
 LEDGER = Path(__file__).with_name("ledger.md")
 
+seed_option = click.option("--seed", default=1, show_default=True, help="Decides the moments.")
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--sends", default=5_000, show_default=True, help="Messages sent.")
-@click.option("--kills", default=10, show_default=True, help="How often the server is killed meanwhile.")
-@click.option("--seed", default=1, show_default=True, help="Decides the moments.")
+
+class Outcome(Protocol):
+    @property
+    def problems(self) -> list[str]: ...
+
+    def line(self) -> str: ...
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--no-ledger", is_flag=True, help="Do not add a line to proofs/ledger.md.")
-def main(sends: int, kills: int, seed: int, no_ledger: bool) -> None:
-    """Kill -9 a sending server again and again; every accepted message must end, and no double be silent."""
+@click.pass_context
+def main(context: click.Context, no_ledger: bool) -> None:
+    """Break it again and again; every accepted message must end, and no double be silent."""
+    context.obj = not no_ledger
+
+
+@main.command()
+@click.option("--sends", default=5_000, show_default=True, help="Messages sent.")
+@click.option("--kills", default=10, show_default=True, help="How often a node is killed meanwhile.")
+@click.option("--nodes", default=0, show_default=True, help="How many share a PostgreSQL; 0: one, on SQLite.")
+@seed_option
+@click.pass_obj
+def kill(ledger: bool, sends: int, kills: int, nodes: int, seed: int) -> None:
+    """Kill -9 a sending node, at random."""
+    where = f"PostgreSQL, {nodes} nodes" if nodes else "SQLite"
+    _run(
+        f"kill ({where}, seed {seed})",
+        lambda folder, report: killing.prove(folder, sends=sends, kills=kills, seed=seed, nodes=nodes, report=report),
+        ledger,
+    )
+
+
+@main.command()
+@click.option("--count", default=10_000, show_default=True, help="Messages.")
+@seed_option
+@click.pass_obj
+def races(ledger: bool, count: int, seed: int) -> None:
+    """Race an answer on one node against its receipt on another."""
+    _run(
+        f"races (seed {seed})",
+        lambda folder, report: racing.prove(folder, races=count, seed=seed, report=report),
+        ledger,
+    )
+
+
+@main.command()
+@click.option("--count", default=1_000_000, show_default=True, help="Messages.")
+@click.option("--nodes", default=8, show_default=True, help="Processes that claim.")
+@click.pass_obj
+def claims(ledger: bool, count: int, nodes: int) -> None:
+    """Claim one queue from several nodes."""
+    _run("claims", lambda folder, report: claiming.prove(folder, messages=count, nodes=nodes, report=report), ledger)
+
+
+@main.command()
+@click.option("--kills", default=100, show_default=True, help="How often the holder of the lease is killed.")
+@click.option("--pauses", default=100, show_default=True, help="How often it sleeps for longer than its lease lasts.")
+@click.pass_obj
+def takeover(ledger: bool, kills: int, pauses: int) -> None:
+    """Kill, or put to sleep, the node that speaks to the operator."""
+    _run("takeover", lambda folder, report: taking.prove(folder, kills=kills, pauses=pauses, report=report), ledger)
+
+
+@main.command()
+@click.option("--count", default=50, show_default=True, help="Restarts.")
+@seed_option
+@click.pass_obj
+def restarts(ledger: bool, count: int, seed: int) -> None:
+    """Restart the database under load."""
+    _run(
+        f"restarts (seed {seed})",
+        lambda folder, report: outages.restarts(folder, count=count, seed=seed, report=report),
+        ledger,
+    )
+
+
+@main.command()
+@click.option("--count", default=10, show_default=True, help="Promotions.")
+@seed_option
+@click.pass_obj
+def failover(ledger: bool, count: int, seed: int) -> None:
+    """Kill the database's primary and promote a standby, under load."""
+    _run(
+        f"failover (seed {seed})",
+        lambda folder, report: outages.failovers(folder, count=count, seed=seed, report=report),
+        ledger,
+    )
+
+
+@main.command("all")
+@click.pass_context
+def everything(context: click.Context) -> None:
+    """Every proof with its full counts: some hours."""
+    failed = False
+    runs: list[tuple[click.Command, dict[str, Any]]] = [
+        (kill, {}),
+        (kill, {"nodes": 3}),
+        *((command, {}) for command in (races, claims, takeover, restarts, failover)),
+    ]
+    for command, options in runs:
+        try:
+            context.invoke(command, **options)
+        except SystemExit as end:
+            failed |= bool(end.code)
+    sys.exit(failed)
+
+
+def _run(name: str, prove: Callable[[Path, Callable[[str], None]], Coroutine[Any, Any, Outcome]], ledger: bool) -> None:
+    """Ends the program with 1 if something was broken."""
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory(prefix="chappe-proof-") as folder, console.status("sending") as status:
-        findings = asyncio.run(kill.prove(Path(folder), sends=sends, kills=kills, seed=seed, report=status.update))
-    line = f"kill (seed {seed}): {findings.line()}"
+    with tempfile.TemporaryDirectory(prefix="chappe-proof-") as folder, console.status(name) as status:
+        findings = asyncio.run(prove(Path(folder), lambda step: status.update(f"{name}: {step}")))
+    line = f"{name}: {findings.line()}"
     print(line)
     for problem in findings.problems[:20]:
         print(f"BROKEN: {problem}")
-    if not no_ledger:
+    if ledger:
         today = datetime.now(UTC).date()
-        with LEDGER.open("a", encoding="utf-8") as ledger:
-            ledger.write(f"- {today}, Python {platform.python_version()}: {line}\n")
-    sys.exit(1 if findings.problems else 0)
+        broken = f"; BROKEN: {len(findings.problems)}" if findings.problems else ""
+        with LEDGER.open("a", encoding="utf-8") as lines:
+            lines.write(f"- {today}, Python {platform.python_version()}: {line}{broken}\n")
+    if findings.problems:
+        sys.exit(1)
 
 
-main()
+if __name__ == "__main__":
+    main()

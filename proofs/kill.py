@@ -1,7 +1,8 @@
 """kill -9 in the middle of sends, again and again: what was answered 200 ends, and nothing is doubled in silence.
 
-The ledgers are outside the process that is killed: the client's 200s here, the operator's PDUs in a simulator that
-lives through it all. Numbers are invariants I1 to I4 of docs/reliability.md.
+One node with a file of SQLite, or several that share a PostgreSQL, of which one dies at a time. The ledgers are outside
+the process that is killed: the client's 200s here, the operator's PDUs in a simulator that lives through it all.
+Numbers are invariants I1 to I4 of docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.http_load import Connection, read, send_body
-from bench.servers import ChildServer
+from chappe.cluster.nodes import ChildNode
+from chappe.cluster.postgres import PostgresCluster
 from chappe.simulator import Mood, Simulator
+from proofs.findings import Report, silent
 
 FINAL = {"delivered", "bounced", "error", "opened", "reply", "unsubscribed"}
 CLIENTS = 32
@@ -63,52 +67,66 @@ class Findings:
 
 
 async def prove(
-    folder: Path, *, sends: int, kills: int, seed: int, report: Callable[[str], None] = lambda line: None
+    folder: Path, *, sends: int, kills: int, seed: int, nodes: int = 0, report: Report = silent
 ) -> Findings:
-    """Sends with concurrent clients, kills the server `kills` times on the way, and follows every accepted message."""
+    """Sends with concurrent clients, kills a node `kills` times on the way, and follows every accepted message.
+
+    `nodes`: how many on a PostgreSQL; with 0 there is one, on SQLite.
+    """
     chance = random.Random(seed)
     findings = Findings(sends=sends, kills=kills)
-    simulator = Simulator(Mood(receipt_seconds=0.2), ledger=True)
-    port = await simulator.start()
-    config = folder / "chappe.toml"
-    config.write_text(
-        f'[operators.op]\nhost = "127.0.0.1"\nport = {port}\nwindow = 50\nretry_seconds = 0.2\nresponse_seconds = 3\n'
-    )
-    server = ChildServer(folder, SETTINGS, config)
-    await server.start()
-    key = server.create_key()
-    ids: dict[str, str] = {}
-    moments = sorted(chance.sample(range(sends // 20, sends), kills))
-    up = asyncio.Event()
-    up.set()
-    numbers = iter(range(sends))
-    clients = [_client(server, key, numbers, up, ids, findings) for _ in range(CLIENTS)]
-    try:
-        await asyncio.gather(_killer(server, moments, ids, findings, up, report), *clients)
+    async with AsyncExitStack() as stack:
+        simulator = Simulator(Mood(receipt_seconds=0.2), ledger=True)
+        port = await simulator.start()
+        stack.push_async_callback(simulator.stop)
+        config = folder / "chappe.toml"
+        config.write_text(OPERATOR.format(port=port))
+        database = f"sqlite:///{folder / 'chappe.db'}"
+        if nodes:
+            postgres = PostgresCluster(folder, standbys=0)
+            stack.push_async_callback(asyncio.to_thread, postgres.stop)
+            await asyncio.to_thread(postgres.start)
+            database = postgres.url
+        servers = [_Server(folder, f"node{number}", database, config) for number in range(max(1, nodes))]
+        for server in servers:
+            stack.push_async_callback(asyncio.to_thread, server.node.stop)
+            await server.start()
+        key = await asyncio.to_thread(servers[0].node.create_key, "proof")
+        ids: dict[str, str] = {}
+        moments = sorted(chance.sample(range(sends // 20, sends), kills))
+        numbers = iter(range(sends))
+        clients = [_client(servers[index % len(servers)], key, numbers, ids, findings) for index in range(CLIENTS)]
+        await asyncio.gather(_killer(servers, moments, chance, ids, findings, report), *clients)
         report(f"{len(ids)} accepted, waiting for their ends")
-        statuses = await _follow(server, key, ids, report)
+        statuses = await _follow(servers[0].node.base_url, key, ids, report)
         _judge(findings, simulator, ids, statuses)
-        code = server.stop()
-        if code:
-            findings.problems.append(f"exit code {code} after SIGTERM")
-    finally:
-        if server.running:
-            server.kill()
-        await simulator.stop()
+        for server in servers:
+            code = await asyncio.to_thread(server.node.stop)
+            if code:
+                findings.problems.append(f"exit code {code} of {server.node.name} after SIGTERM")
     return findings
 
 
-async def _client(
-    server: ChildServer,
-    key: str,
-    numbers: Iterator[int],
-    up: asyncio.Event,
-    ids: dict[str, str],
-    findings: Findings,
-) -> None:
-    connection = Connection(server.base_url, key)
+class _Server:
+    """A node, and whether it is up."""
+
+    def __init__(self, folder: Path, name: str, database: str, config: Path) -> None:
+        self.node = ChildNode(folder, name, database, config, SETTINGS)
+        self.up = asyncio.Event()
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.node.start)
+        self.up.set()
+
+    def kill(self) -> None:
+        self.up.clear()
+        self.node.kill()
+
+
+async def _client(server: _Server, key: str, numbers: Iterator[int], ids: dict[str, str], findings: Findings) -> None:
+    connection = Connection(server.node.base_url, key)
     for index in numbers:
-        await up.wait()
+        await server.up.wait()
         marketing = index % 2 == 0
         path = f"/v2/{'marketing' if marketing else 'notification'}/messages/send"
         number = f"+3361{index:07d}"
@@ -122,28 +140,25 @@ async def _client(
 
 
 async def _killer(
-    server: ChildServer,
+    servers: list[_Server],
     moments: list[int],
+    chance: random.Random,
     ids: dict[str, str],
     findings: Findings,
-    up: asyncio.Event,
-    report: Callable[[str], None],
+    report: Report,
 ) -> None:
     for moment in moments:
         while len(ids) + findings.unanswered < moment:
             await asyncio.sleep(0.002)
-        up.clear()
+        server = chance.choice(servers)
         server.kill()
-        report(f"killed after {len(ids)} accepted")
+        report(f"{server.node.name} killed after {len(ids)} accepted")
         await server.start()
-        up.set()
 
 
-async def _follow(
-    server: ChildServer, key: str, ids: dict[str, str], report: Callable[[str], None]
-) -> dict[str, dict[str, Any]]:
+async def _follow(base_url: str, key: str, ids: dict[str, str], report: Report) -> dict[str, dict[str, Any]]:
     """Asks until every message is final; gives up after validity, the wait for receipts, and a minute."""
-    connection = Connection(server.base_url, key)
+    connection = Connection(base_url, key)
     statuses: dict[str, dict[str, Any]] = {}
     for _ in range(45):
         for number, id_ in ids.items():

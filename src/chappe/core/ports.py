@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from chappe.core.counts import Counts, Scope
 from chappe.core.lifecycle import Journey
 from chappe.core.message import (
     Accepted,
@@ -97,7 +98,7 @@ class Sending(Protocol):
     async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
         """Applies `lifecycle.overdue` to up to `limit` messages whose wake_at has come and re-arms them;
         joins incomplete replies older than 10 minutes; drops parked receipts, carrier ids and idempotency
-        answers older than 7 days. Returns how many messages it looked at, and the states reached."""
+        answers older than 7 days; rolls counters up. Returns how many messages it looked at, and the states reached."""
         ...
 
     async def next_due(self, route: str) -> int | None:
@@ -183,7 +184,17 @@ class Reading(Protocol):
         ...
 
 
-class Store(Keys, Sending, Leasing, Holding, Engaging, Reading, Protocol):
+class Counting(Protocol):
+    """Counters that equal the rows they count, in test traffic and in live traffic, at a cost that does not grow."""
+
+    async def read_counts(
+        self, account: AccountId, *, test: bool, scope: Scope = Scope.ACCOUNT, name: str = ""
+    ) -> Counts:
+        """Each of `Count`: of the account, or of one of its categories or campaigns; zeros where there is nothing."""
+        ...
+
+
+class Store(Keys, Sending, Leasing, Holding, Engaging, Reading, Counting, Protocol):
     """Everything. `doubt_lasts_ms` is how long each in-doubt policy waits (lifecycle.DOUBT_LASTS_MS)."""
 
     doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]

@@ -23,6 +23,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from chappe.core.counts import Counts, Scope
 from chappe.core.errors import StoreUnavailable
 from chappe.core.lifecycle import DOUBT_LASTS_MS, Journey
 from chappe.core.message import (
@@ -44,7 +45,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import postgres_connection, statements, work
+from chappe.storage import counters, postgres_connection, statements, work
 from chappe.storage.lanes import Lane
 from chappe.storage.migrate import migrate_postgres
 from chappe.storage.postgres_connection import OUTAGES, Connection, Servers
@@ -256,6 +257,13 @@ class PostgresStore:
         row = await self._read_one("find_reply", (message, account))
         return None if row is None else work.reply_of(row)
 
+    # --- Counting ---
+
+    async def read_counts(
+        self, account: AccountId, *, test: bool, scope: Scope = Scope.ACCOUNT, name: str = ""
+    ) -> Counts:
+        return counters.counts_of(await self._read("read_totals", (account, test, int(scope), name)))
+
     # --- how ---
 
     async def _run(self, kind: str, payload: Any) -> Any:
@@ -310,4 +318,5 @@ class PostgresStore:
 
 def _keep_house() -> Steps[None]:
     yield from work.tell("make_partitions", [()])
+    yield from counters.roll_up()
     yield from work.tell("forget_connections", [()])

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
+from chappe.core.counts import Counts, Scope
 from chappe.core.errors import StoreUnavailable
 from chappe.core.lifecycle import DOUBT_LASTS_MS, Journey
 from chappe.core.message import (
@@ -38,7 +39,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import statements, work
+from chappe.storage import counters, statements, work
 from chappe.storage.migrate import migrate
 from chappe.storage.work import Row, Steps, Workspace
 from chappe.storage.writer import Handler, Writer
@@ -173,6 +174,7 @@ class SqliteStore:
         return events
 
     async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
+        await self._writer.run("keep_house", None)
         swept: tuple[int, list[Event]] = await self._writer.run("sweep", (now, limit))
         return swept
 
@@ -225,6 +227,13 @@ class SqliteStore:
     async def find_reply(self, account: AccountId, message: MessageId) -> Reply | None:
         row = self._read_one("find_reply", (message, account))
         return None if row is None else work.reply_of(row)
+
+    # --- Counting ---
+
+    async def read_counts(
+        self, account: AccountId, *, test: bool, scope: Scope = Scope.ACCOUNT, name: str = ""
+    ) -> Counts:
+        return counters.counts_of(self._read("read_totals", (account, test, int(scope), name)))
 
     def _read(self, statement: str, values: Row) -> list[Row]:
         """Runs on the loop's thread: a point read costs less than handing it over to another would."""
@@ -294,6 +303,7 @@ class _Connection:
             "claim": self._each(lambda space, payload: work.claim(space, *payload)),
             "release": self._each(lambda space, keys: work.release(space, keys)),
             "sweep": self._each(lambda space, payload: work.sweep(space, *payload)),
+            "keep_house": self._each(lambda _, __: counters.roll_up()),
             "receive": self._each(lambda space, payload: work.receive(space, *payload)),
             "open_link": self._each(lambda space, payload: work.open_link(space, *payload)),
             "beat": self._each(lambda space, payload: work.beat(space, *payload)),

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from chappe.core import lifecycle, replies, rules
+from chappe.core.counts import Count, Tally
 from chappe.core.lifecycle import Effect, Journey, ListBounce, Requeue, Unqueue
 from chappe.core.message import (
     Accepted,
@@ -191,6 +192,7 @@ class Workspace:
         self._queue: dict[tuple[MessageId, int], Row | None] = {}
         self._unqueue_all: set[MessageId] = set()
         self._listed: list[Row] = []
+        self._tally = Tally()
 
     def load(self, ids: Iterable[MessageId]) -> Steps[None]:
         """Reads the journeys that are not here yet; an id without a message stays absent."""
@@ -201,6 +203,9 @@ class Workspace:
             self._wakes[message.id] = message.wake_at
         for row in (yield from ask("journey_attempts", wanted)):
             self._journeys[row[0]].attempts.append(attempt_of(row))
+        for (id_,) in wanted:
+            if id_ in self._journeys:
+                self._tally.begin(self._journeys[id_])
 
     def find(self, id_: MessageId) -> Journey | None:
         return self._journeys.get(id_)
@@ -217,6 +222,7 @@ class Workspace:
         seq, before = message.facts, _condition(journey)
         effects = lifecycle.advance(journey, fact, self.doubt_lasts_ms)
         self._messages[id_] = message
+        self._tally.touch(journey)
         changed = bool(effects) or before != _condition(journey)
         self._facts.append((id_, seq, fact.at, type(fact).__name__, changed, msgspec.json.encode(fact).decode()))
         if isinstance(fact, _ABOUT_ATTEMPTS):
@@ -230,6 +236,7 @@ class Workspace:
         """Adds a new attempt to its journey; returns its row, to be inserted by the caller."""
         at = sum((a.part, a.number) < (attempt.part, attempt.number) for a in journey.attempts)
         journey.attempts.insert(at, attempt)
+        self._tally.touch(journey)
         if attempt.flagged:
             journey.message.resent += 1
             self._messages[journey.message.id] = journey.message
@@ -247,6 +254,7 @@ class Workspace:
     def give_back(self, journey: Journey, attempt: Attempt) -> None:
         """Undoes `take`; the part goes back to where it was on the queue, if it still belongs there."""
         journey.attempts.remove(attempt)
+        self._tally.touch(journey)
         message = journey.message
         if attempt.flagged:
             message.resent -= 1
@@ -274,8 +282,13 @@ class Workspace:
         yield from tell("unqueue_part", sorted(key for key, row in self._queue.items() if row is None))
         yield from tell("queue_part", [row for row in self._queue.values() if row is not None])
         yield from tell("insert_entry", sorted(self._listed, key=lambda row: row[:4]))
+        yield from tell("insert_deltas", [(*key, int(what), n) for key, what, n in self._tally.settle()])
         for kept in (self._messages, self._attempts, self._facts, self._queue, self._unqueue_all, self._listed):
             kept.clear()
+
+    def count(self, message: Message, what: Count) -> None:
+        """Counts one of what the journeys do not show."""
+        self._tally.add(message, what)
 
     def list_number(self, message: Message, listing: rules.Listing, at: int) -> None:
         """Puts the message's number on the account's list."""
@@ -979,10 +992,13 @@ def open_link(work: Workspace, token: str, human: bool, now: int) -> Steps[tuple
         return None, []
     message_id, url, clicks = rows[0]
     events: list[Event] = []
-    if human and clicks == 1:
+    if human:
         yield from work.load([message_id])
-        if work.find(message_id) is not None:
-            events = work.advance(message_id, Clicked(now))
+        journey = work.find(message_id)
+        if journey is not None:
+            work.count(journey.message, Count.OPENS)
+            if clicks == 1:
+                events = work.advance(message_id, Clicked(now))
             yield from work.save()
     return url, events
 

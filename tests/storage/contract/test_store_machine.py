@@ -27,6 +27,7 @@ from store_scene import (
     refused,
 )
 
+from chappe.core.counts import Count, Scope
 from chappe.core.lifecycle import PUBLIC, TRANSITIONS, UNDECIDED, is_engaged, public_state, times
 from chappe.core.message import (
     Accepted,
@@ -40,6 +41,7 @@ from chappe.core.message import (
     NotAccepted,
     Report,
     Submission,
+    TrackedLink,
     Treatment,
     Verdict,
 )
@@ -74,6 +76,8 @@ class Story(RuleBasedStateMachine):
         self.excuses: set[AttemptKey] = set()
         """Submits refused or doubted at any time: what allows another."""
         self.stopped: set[str] = set()
+        self.clicks: dict[str, tuple[MessageId, int]] = {}
+        """Each link's message, and how often a person followed it."""
 
     def database(self) -> OpenStore:
         """One that is still empty."""
@@ -98,9 +102,17 @@ class Story(RuleBasedStateMachine):
         family=st.sampled_from(Family),
         delay=st.sampled_from([0, 0, HOUR]),
         validity_ms=st.sampled_from([MINUTE, 48 * HOUR]),
+        category=st.sampled_from([None, "rdv"]),
     )
     def accept(
-        self, number: str, parts: int, policy: InDoubtPolicy, family: Family, delay: int, validity_ms: int
+        self,
+        number: str,
+        parts: int,
+        policy: InDoubtPolicy,
+        family: Family,
+        delay: int,
+        validity_ms: int,
+        category: str | None,
     ) -> None:
         outcome = self.run(
             self.scene.try_to_send(
@@ -111,6 +123,8 @@ class Story(RuleBasedStateMachine):
                 accepted_at=self.now,
                 due_at=self.now + delay,
                 validity_ms=validity_ms,
+                category=category,
+                links=(TrackedLink(f"t0ken{len(self.seen)}", "https://a.example"),),
             )
         )
         if number in self.stopped:
@@ -118,6 +132,7 @@ class Story(RuleBasedStateMachine):
         else:
             assert isinstance(outcome, Accepted)
             assert outcome.id not in self.seen
+            self.clicks[f"t0ken{len(self.seen)}"] = (outcome.id, 0)
             self.seen[outcome.id] = self.run(self.scene.read(outcome.id))
 
     @rule(key=st.sampled_from("ab"))
@@ -225,6 +240,14 @@ class Story(RuleBasedStateMachine):
         if reply.message is not None and text == "STOP":
             self.stopped.add(number)
 
+    @precondition(lambda self: self.clicks)
+    @rule(choice=st.data(), human=st.booleans())
+    def click(self, choice: st.DataObject, human: bool) -> None:
+        token = choice.draw(st.sampled_from(sorted(self.clicks)))
+        assert self.run(self.scene.store.open_link(token, human=human, now=self.now)) == "https://a.example"
+        message, clicks = self.clicks[token]
+        self.clicks[token] = (message, clicks + human)
+
     @rule(passes=st.sampled_from([SECOND, 5 * SECOND, 2 * MINUTE, HOUR, 49 * HOUR]))
     def wait(self, passes: int) -> None:
         self.now += passes
@@ -287,6 +310,33 @@ class Story(RuleBasedStateMachine):
         """I10, as the store sees it: what is in flight is what was claimed and not answered, doubted or released."""
         pending = self.run(self.scene.store.count_pending())
         assert pending["pending"] == len(self.unanswered)
+
+    @invariant()
+    def counters_equal_the_rows_they_count(self) -> None:
+        """I13: of the account, and of a category."""
+        expected = {category: dict.fromkeys(Count, 0) for category in ("", "rdv")}
+        for id_ in self.seen:
+            journey = self.run(self.scene.journey(id_))
+            message, attempts = journey.message, journey.attempts
+            clicks = sum(clicks for of, clicks in self.clicks.values() if of == id_)
+            counts = {
+                Count.SENT: bool(attempts),
+                Count.CREDITS: message.parts if attempts else 0,
+                Count.SUBMITTED: message.sent_at is not None,
+                Count.DELIVERED: message.delivered_at is not None,
+                Count.BOUNCED: message.bounced_at is not None,
+                Count.ERRORS: message.error_at is not None and bool(attempts),
+                Count.OPENS: clicks,
+                Count.OPENERS: message.opened_at is not None,
+                Count.REPLIES: message.reply_at is not None,
+                Count.UNSUBSCRIBERS: message.unsubscribed_at is not None,
+            }
+            for category in {"", message.category or ""}:
+                expected[category] = {count: n + counts[count] for count, n in expected[category].items()}
+        read = self.scene.store.read_counts
+        assert self.run(read(self.scene.account, test=False)) == expected[""]
+        assert self.run(read(self.scene.account, test=False, scope=Scope.CATEGORY, name="rdv")) == expected["rdv"]
+        assert expected[""][Count.SENT] >= expected[""][Count.SUBMITTED] >= expected[""][Count.DELIVERED]
 
 
 def carrier_id_of(key: AttemptKey) -> str:

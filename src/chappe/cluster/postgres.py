@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -53,12 +54,18 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         """`folder` is given to that user, and is where the programs are copied to if they cannot be run in place.
-        Raises MissingPrograms."""
+        Raises MissingPrograms, and ChappeError when that user cannot get there."""
         self.bin = _installed()
         self.user = None
         self.password = secrets.token_hex(16)
         if os.name == "posix" and os.geteuid() == 0:  # whom PostgreSQL refuses
             self.user = "nobody"
+            closed = [parent for parent in folder.resolve().parents if not parent.stat().st_mode & stat.S_IXOTH]
+            if closed:
+                raise ChappeError(
+                    f"PostgreSQL does not run as root but as {self.user}, who may not enter {closed[0]}: "
+                    "set TMPDIR to another folder"
+                )
             shutil.chown(folder, self.user)
             if not self._may_run(folder):
                 self.bin = Path(shutil.copytree(self.bin.parent, folder / "programs")) / "bin"

@@ -12,6 +12,7 @@ from chappe.cli.accounts import accounts, keys
 from chappe.cli.client import send, status
 from chappe.cli.cluster import cluster_demo
 from chappe.cli.common import Commands
+from chappe.cli.database import backup, copy_database, hold, migrate
 from chappe.cli.server import demo, serve, simulate
 
 
@@ -21,5 +22,18 @@ def main() -> None:
     """Chappe, a self-hosted SMS platform: sends, follows, and says whether it arrived."""
 
 
-for command in (serve, demo, cluster_demo, simulate, keys, accounts, send, status):
+for command in (
+    serve,
+    demo,
+    cluster_demo,
+    simulate,
+    keys,
+    accounts,
+    send,
+    status,
+    migrate,
+    copy_database,
+    backup,
+    hold,
+):
     main.add_command(command)

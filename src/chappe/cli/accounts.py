@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from chappe.cli.common import Commands, database_options, examples, json_option, print_json, print_table, read_settings
+from chappe.cli.common import (
+    Commands,
+    database_options,
+    examples,
+    in_store,
+    json_option,
+    print_json,
+    print_table,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from chappe.core.message import Account, Key
     from chappe.core.ports import Store
-    from chappe.settings import Settings
-
-T = TypeVar("T")
 
 
 @click.group(cls=Commands, short_help="Create, list and revoke API keys.")
@@ -51,7 +56,7 @@ def create_key(name: str, test: bool, quiet: bool, as_json: bool, database: str 
         account = await store.open_account(name.strip(), _now())
         return await store.create_key(account.id, _digest(secret), secret[:4], test=test, now=_now())
 
-    key = _in_store(read_settings(config, database=database), create, may_create=True)
+    key = in_store(read_settings(config, database=database), create, may_create=True)
     if quiet:
         click.echo(secret)
     elif as_json:
@@ -67,7 +72,7 @@ def create_key(name: str, test: bool, quiet: bool, as_json: bool, database: str 
 @database_options
 def list_keys(as_json: bool, database: str | None, config: Path | None) -> None:
     """List every key by its first four characters, revoked ones too."""
-    found = _in_store(read_settings(config, database=database), _list_keys)
+    found = in_store(read_settings(config, database=database), _list_keys)
     if as_json:
         print_json([_key_row(key) for key in found])
         return
@@ -109,7 +114,7 @@ def revoke_key(which: str, as_json: bool, database: str | None, config: Path | N
                 ids = ", ".join(str(key.id) for key in found)
                 raise click.ClickException(f"several keys are that one: revoke by id, one of {ids}")
 
-    key = _in_store(read_settings(config, database=database), revoke)
+    key = in_store(read_settings(config, database=database), revoke)
     if as_json:
         print_json({"id": key.id, "account": key.account.name})
     else:
@@ -126,7 +131,7 @@ def accounts() -> None:
 @database_options
 def list_accounts(as_json: bool, database: str | None, config: Path | None) -> None:
     """List the accounts that have keys."""
-    found = _in_store(read_settings(config, database=database), _list_keys)
+    found = in_store(read_settings(config, database=database), _list_keys)
     named = {key.account.name: key.account for key in found}
     _print_accounts(list(named.values()), as_json)
 
@@ -183,34 +188,7 @@ def set_account(
         await store.save_settings(account.id, settings)
         return replace(account, settings=settings)
 
-    _print_accounts([_in_store(read_settings(config, database=database), change)], as_json)
-
-
-def _in_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, may_create: bool = False) -> T:
-    """Does this little work in the database, beside the server if one runs."""
-    import asyncio
-
-    import apsw
-
-    from chappe.storage.opening import open_store
-
-    path = settings.database_path
-    if path is not None and not may_create and not path.exists():
-        raise click.ClickException(f"there is no database {path}; `chappe serve` and `chappe keys create` make one")
-    if path is not None and not path.parent.is_dir():
-        raise click.ClickException(f"there is no folder {path.parent} for the database")
-
-    async def run() -> T:
-        store = await open_store(settings.database, beside=True)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(run())
-    except apsw.Error as error:  # not a database, damaged
-        raise click.ClickException(f"{path}: {error}") from error
+    _print_accounts([in_store(read_settings(config, database=database), change)], as_json)
 
 
 async def _list_keys(store: Store) -> list[Key]:

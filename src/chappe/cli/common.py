@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from chappe.core.errors import ChappeError
 
 if TYPE_CHECKING:
+    from chappe.core.ports import Store
     from chappe.settings import Settings
 
 Command: TypeAlias = Callable[..., Any]
+T = TypeVar("T")
 
 
 class WrongSettings(click.ClickException):
@@ -66,6 +68,33 @@ def read_settings(config: Path | None, environ: Mapping[str, str] = os.environ, 
         return load_settings(config, environ=environ, options=options)
     except SettingsError as error:
         raise WrongSettings(str(error)) from error
+
+
+def in_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, may_create: bool = False) -> T:
+    """Does this little work in the database, beside the server if one runs."""
+    import asyncio
+
+    import apsw
+
+    from chappe.storage.opening import open_store
+
+    path = settings.database_path
+    if path is not None and not may_create and not path.exists():
+        raise click.ClickException(f"there is no database {path}; `chappe serve` and `chappe keys create` make one")
+    if path is not None and not path.parent.is_dir():
+        raise click.ClickException(f"there is no folder {path.parent} for the database")
+
+    async def run() -> T:
+        store = await open_store(settings.database, beside=True)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run())
+    except apsw.Error as error:  # not a database, damaged
+        raise click.ClickException(f"{path}: {error}") from error
 
 
 def print_json(answer: object) -> None:

@@ -19,6 +19,14 @@ class NewerSchemaError(ChappeError):
     """The database was written by a newer Chappe; start that release, or restore a backup from before it."""
 
 
+class UnfinishedCopyError(ChappeError):
+    """This database is a copy that was not finished: run the same `chappe copy` again, which goes on where it was."""
+
+
+UNFINISHED_COPY = "unfinished_copy"
+"""The table that marks such a database."""
+
+
 def migrations(engine: str) -> list[tuple[int, str]]:
     """(number, SQL) of each migration of this engine, in order; their files are NNNN_name.ENGINE.sql."""
     folder = resources.files("chappe.storage") / "migrations"
@@ -28,6 +36,24 @@ def migrations(engine: str) -> list[tuple[int, str]]:
         if file.name.endswith(f".{engine}.sql")
     ]
     return sorted(found)
+
+
+def version_before(applied: int, engine: str) -> int:
+    """What the schema was at when so many steps were missing."""
+    numbers = [0, *(number for number, _ in migrations(engine))]
+    return numbers[-1 - applied]
+
+
+def refuse_unfinished_copy(connection: apsw.Connection) -> None:
+    """Raises UnfinishedCopyError."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = $1", (UNFINISHED_COPY,)).fetchall():
+        raise UnfinishedCopyError(UnfinishedCopyError.__doc__)
+
+
+async def refuse_unfinished_postgres_copy(connection: PostgresConnection) -> None:
+    """Raises UnfinishedCopyError."""
+    if await connection.fetchval(f"SELECT to_regclass('{UNFINISHED_COPY}') IS NOT NULL"):
+        raise UnfinishedCopyError(UnfinishedCopyError.__doc__)
 
 
 class PostgresConnection(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from chappe.core.errors import ChappeError, StoreUnavailable
 from chappe.core.lifecycle import DOUBT_LASTS_MS
@@ -15,6 +15,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+NEEDS_ASYNCPG = "PostgreSQL needs asyncpg: install chappe[postgres]"
 
 
 @contextmanager
@@ -63,6 +65,47 @@ async def open_store(
         try:
             from chappe.storage.postgres import open_postgres
         except ImportError as error:
-            raise ChappeError("PostgreSQL needs asyncpg: install chappe[postgres]") from error
+            raise ChappeError(NEEDS_ASYNCPG) from error
         return await open_postgres(url, doubt_lasts_ms=doubt_lasts_ms)
     raise ChappeError("a database is sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+async def migrate_database(url: str) -> tuple[int, int]:
+    """Brings the schema up to date, without opening a store: its version before, and after. Raises as `open_store`."""
+    from chappe.storage.migrate import migrate_postgres, migrations, version_before
+
+    if url.startswith("sqlite:///"):
+        engine, applied = "sqlite", _migrate_file(url.removeprefix("sqlite:///"))
+    else:
+        try:
+            from chappe.storage import postgres_connection
+        except ImportError as error:
+            raise ChappeError(NEEDS_ASYNCPG) from error
+        servers = postgres_connection.Servers(url)
+        connection = await servers.connect(lock_timeout="0", idle_in_transaction_session_timeout="0")
+        try:
+            engine, applied = "postgres", await migrate_postgres(connection)
+        except postgres_connection.OUTAGES as error:
+            raise StoreUnavailable(f"cannot migrate {servers}: {error}") from error
+        finally:
+            await postgres_connection.close(connection)
+    return version_before(applied, engine), migrations(engine)[-1][0]
+
+
+def _migrate_file(path: str) -> int:
+    import apsw
+
+    from chappe.storage.migrate import migrate
+
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        connection = apsw.Connection(path)
+        try:
+            connection.set_busy_timeout(5_000)
+            connection.wal_autocheckpoint(0)  # a server may be running on it
+            return migrate(connection)
+        finally:
+            connection.close()
+    except (OSError, apsw.Error) as error:
+        raise StoreUnavailable(f"cannot migrate {path}: {error}") from error

@@ -47,7 +47,7 @@ from chappe.core.message import (
 )
 from chappe.storage import counters, postgres_connection, statements, work
 from chappe.storage.lanes import Lane
-from chappe.storage.migrate import migrate_postgres
+from chappe.storage.migrate import migrate_postgres, refuse_unfinished_postgres_copy
 from chappe.storage.postgres_connection import OUTAGES, Connection, Servers
 from chappe.storage.postgres_workers import Bell, Handler, ReadingWorker, WritingWorker
 from chappe.storage.work import Row, Steps, Workspace
@@ -85,6 +85,7 @@ async def open_postgres(
         applied = await migrate_postgres(connection)
         if applied:
             log.info("database migrated", extra={"steps": applied})
+        await refuse_unfinished_postgres_copy(connection)
         await connection.fetch(own["make_partitions"])
         await _warn_of_promises(connection, own)
     except OUTAGES as error:

@@ -40,7 +40,7 @@ from chappe.core.message import (
     Submission,
 )
 from chappe.storage import counters, statements, work
-from chappe.storage.migrate import migrate
+from chappe.storage.migrate import migrate, refuse_unfinished_copy
 from chappe.storage.work import Row, Steps, Workspace
 from chappe.storage.writer import Handler, Writer
 
@@ -343,6 +343,7 @@ def _connect_writer(
     connection.pragma("foreign_keys", 1)
     connection.wal_autocheckpoint(0 if beside else CHECKPOINT_PAGES)
     migrate(connection)
+    refuse_unfinished_copy(connection)
     opened = _Connection(connection, sql, doubt_lasts_ms)
     return opened, opened.handlers()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -383,3 +383,28 @@ async def test_a_link_without_a_connection_has_no_peer_and_cannot_be_cut() -> No
     link.abort()
     assert link.peer == "?"
     assert not link.lost.done()
+
+
+async def test_a_detached_connection_is_silent_and_open() -> None:
+    ear = Ear()
+    async with operator() as smsc:
+        link = await connect("127.0.0.1", smsc.port, ear)
+        link.request(pdus.BindTransceiver(), "bind")
+        await ear.hear()
+        (theirs,) = smsc.links
+        transport = theirs.detach()
+        assert transport is not None
+        assert theirs.lost.done()
+        assert theirs.detach() is None
+        assert [type(event) for event in iter_now(smsc.ear.events)] == [BindRequested, Closed]
+        link.request(pdus.EnquireLink(), "probe")
+        await asyncio.sleep(0.02)  # nothing can be awaited that is to stay away
+        assert ear.events.empty()
+        assert not link.lost.done()
+        transport.abort()
+        assert await ear.hear_all() == [OutcomeUnknown("probe", Cause.CONNECTION_LOST), Closed(Cause.CONNECTION_LOST)]
+
+
+def iter_now(events: asyncio.Queue[Event]) -> Iterator[Event]:
+    while not events.empty():
+        yield events.get_nowait()

@@ -5,7 +5,7 @@ magic (`MAGIC`); what it does to all others is its `Mood`. It keeps what could n
 after a reconnection. It does not route, bill, or store anything on disk.
 """
 
-from chappe.simulator.moods import MAGIC, Fate, IdForm, Mood, Script, load_mood
+from chappe.simulator.moods import MAGIC, Fate, IdForm, Mood, Script, load_mood, mood_names
 from chappe.simulator.smsc import Simulator, Submitted, run
 
-__all__ = ["MAGIC", "Fate", "IdForm", "Mood", "Script", "Simulator", "Submitted", "load_mood", "run"]
+__all__ = ["MAGIC", "Fate", "IdForm", "Mood", "Script", "Simulator", "Submitted", "load_mood", "mood_names", "run"]

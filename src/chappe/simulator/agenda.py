@@ -1,4 +1,4 @@
-"""What is due when, on the loop's clock."""
+"""What is due when, on the loop's clock, which can be put forward."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ class Agenda:
         self._after = after
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._added = 0
+        self.ahead = 0.0
+        """By how many seconds its clock is."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time() + self.ahead
 
     def resume(self) -> None:
         """Starts, in the running loop; what has become due meanwhile is done soon."""
@@ -28,9 +33,14 @@ class Agenda:
         self._loop = None
         self._arm()
 
+    def put_forward(self, seconds: float) -> None:
+        """As if so much time had passed; what is due by then is done soon."""
+        self.ahead += seconds
+        self._arm()
+
     def add(self, at: float, act: Callable[[], None]) -> None:
         """Does it at once when its time has come already."""
-        if self._loop is not None and at <= self._loop.time():
+        if self._loop is not None and at <= self.now():
             act()
             return
         self._added += 1  # ties are done in the order they were added
@@ -41,11 +51,12 @@ class Agenda:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._due[0][0], self._on_timer) if self._loop and self._due else None
+        loop, due = self._loop, self._due
+        self._timer = loop.call_at(due[0][0] - self.ahead, self._on_timer) if loop and due else None
 
     def _on_timer(self) -> None:
         # The loop calls up to its clock's resolution too early: what the timer was set for is due all the same.
-        now = max(asyncio.get_running_loop().time(), self._due[0][0])
+        now = max(self.now(), self._due[0][0])
         try:
             while self._due and self._due[0][0] <= now:
                 heapq.heappop(self._due)[2]()

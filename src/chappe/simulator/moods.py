@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from enum import Enum
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -35,6 +36,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     answered: bool = True
     """False: accepted, but the answer never comes."""
     receipt: bool = True
+    error: Annotated[int, msgspec.Meta(ge=0, le=999)] | None = None
+    """The receipt's `err:`, in the operator's own table; None: GSM's for this fate."""
     reply: str | None = None
     """What the person writes back once the whole message is there."""
     opens_link: bool = False
@@ -85,6 +88,8 @@ class Mood(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """From the submit to the handset."""
     reply_seconds: Amount = 0.3
     """From the handset to the person's reply or click."""
+    answer_jitter_seconds: Amount = 0.0
+    """Each answer takes up to so much longer: they come out of order."""
     answers_lost: Share = 0.0
     receipts_lost: Share = 0.0
     answer_ids: IdForm = IdForm.DECIMAL
@@ -93,25 +98,65 @@ class Mood(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The receipt overtakes the answer."""
     receipt_parts: tuple[int, ...] | None = None
     """Only these parts (from 1) of a message get a receipt; None: all."""
+    receipts_doubled: Share = 0.0
+    """They come twice."""
+    receipts_late: Share = 0.0
+    """They come `late_seconds` after the others; `Simulator.pass_time` need not wait for them."""
+    late_seconds: Amount = 604_800.0
+    stop_error: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+    """The `err:` by which receipts say that this person wrote STOP to this sender; 0: nobody looks."""
+    corrupt_tlvs: Share = 0.0
+    """The last parameter of a receipt or reply claims to be longer than what follows."""
+    corrupt_lengths: Share = 0.0
+    """sm_length lies: too long or too short."""
     refused: Share = 0.0
     refused_status: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)] = int(Status.ESME_RSYSERR)
     throttle_above: Amount = 0.0
     """Submits a second over which ESME_RTHROTTLED is the answer; a burst of one second's worth passes."""
+    throttled_status: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)] = int(Status.ESME_RTHROTTLED)
+    max_waiting: Count = 0
+    """Submits of one connection that may wait for their answer; more are throttled. 0: any number."""
+    busy_every_seconds: Amount = 0.0
+    """In each period of this length…"""
+    busy_seconds: Amount = 0.0
+    """…it ends with so much time in which every submit is throttled."""
+    tells_congestion: bool = False
+    """Answers carry `congestion_state` (SMPP 5): how much of `throttle_above` is used up."""
     unbind_every: Count = 0
     """Unbinds from a client after this many of its submits."""
+    unbind_after_seconds: Amount = 0.0
+    """Unbinds from a client that has been bound for so long."""
+    silent_after: Count = 0
+    """At this many submits of a connection it goes silent and stays open: neither reads nor writes any more."""
     drop_after: Count = 0
     """Cuts a connection at this many of its submits: the last is accepted, but not answered."""
     retry_seconds: Amount = 1.0
-    """How soon a receipt or reply that the client refused is tried again."""
+    """How soon a receipt or reply that the client refused is tried again…"""
+    retry_for_seconds: Amount = 0.0
+    """…and for how long after the first try; 0: for ever."""
     window: Annotated[int, msgspec.Meta(ge=1)] = 100
     """Receipts and replies in flight to one client."""
     numbers: dict[Beginning, Script] = msgspec.field(default_factory=dict)
     """Digits that a number begins with → what happens; the longest wins, the magic numbers included."""
 
 
-def load_mood(path: Path) -> Mood:
+def load_mood(source: str | Path) -> Mood:
     """Reads a TOML file whose keys are Mood's, with a table `[numbers.336]` per number or beginning.
 
-    Raises OSError, and ValueError, which names the wrong setting.
+    A name without a path is one of `mood_names()`, unless there is such a file. Raises OSError, and ValueError, which
+    names the wrong setting.
     """
-    return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Mood)
+    path = Path(source)
+    if str(source) in mood_names() and not path.exists():
+        text = (_SHIPPED / f"{source}.toml").read_text(encoding="utf-8")
+    else:
+        text = path.read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), Mood)
+
+
+def mood_names() -> list[str]:
+    """The moods that come with Chappe, by name."""
+    return sorted(file.name.removesuffix(".toml") for file in _SHIPPED.iterdir() if file.name.endswith(".toml"))
+
+
+_SHIPPED = resources.files("chappe.simulator") / "moods"

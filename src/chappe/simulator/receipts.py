@@ -33,16 +33,27 @@ _GSM_NETWORK = 3
 
 
 def receipt(
-    submit: SubmitSm | DataSm, fate: Fate, *, message_id: bytes, text: bytes, submitted_at: float, done_at: float
+    submit: SubmitSm | DataSm,
+    fate: Fate,
+    *,
+    message_id: bytes,
+    text: bytes,
+    submitted_at: float,
+    done_at: float,
+    error: int | None = None,
 ) -> DeliverSm:
-    """Says what became of this submit; `text` is its text without a header, the times are Unix seconds."""
-    stat, state, error = SAYS[fate]
+    """Says what became of this submit; `text` is its text without a header, the times are Unix seconds.
+
+    `error` is the operator's own; without it, GSM's.
+    """
+    stat, state, gsm_error = SAYS[fate]
+    error = gsm_error if error is None else error
     tlvs: tuple[Tlv, ...] = (
         (Tag.RECEIPTED_MESSAGE_ID, message_id + b"\0"),
         (Tag.MESSAGE_STATE, bytes((state,))),
     )
     if error:
-        tlvs += ((Tag.NETWORK_ERROR_CODE, bytes((_GSM_NETWORK, 0, error))),)
+        tlvs += ((Tag.NETWORK_ERROR_CODE, bytes((_GSM_NETWORK, *error.to_bytes(2, "big")))),)
     reference = submit.tlv(Tag.USER_MESSAGE_REFERENCE)
     if reference is not None:
         tlvs += ((Tag.USER_MESSAGE_REFERENCE, reference),)

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from chappe.core.replies import recognise
 from chappe.core.text import Alphabet, concatenation_header, encode, segment
 from chappe.simulator.agenda import Agenda
+from chappe.simulator.corruption import misstate, overrun, sm_length
 from chappe.simulator.memory import Recent
 from chappe.simulator.moods import MAGIC, Fate, Mood, Script
 from chappe.simulator.phones import Phones, link_in, place_of, visit
 from chappe.simulator.receipts import WANTED, receipt
 from chappe.smpp import aio, codec, pdus
-from chappe.smpp.pdus import DataSm, DeliverSm, EsmClass, Npi, Pdu, Status, SubmitSm, Tag, Ton
+from chappe.smpp.pdus import DataSm, DeliverSm, EsmClass, Npi, Pdu, Status, SubmitSm, SubmitSmResp, Tag, Ton
 from chappe.smpp.session import (
     BindRequested,
     Closed,
@@ -67,6 +69,8 @@ class _Delivery:
 
     pdu: DeliverSm
     system_id: bytes
+    since: float | None = None
+    """When it was tried first."""
 
 
 @dataclass(slots=True)
@@ -74,6 +78,8 @@ class _Client:
     system_id: bytes
     receives: bool
     submits: int = 0
+    waiting: int = 0
+    """Submits that are still to be answered."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -112,8 +118,6 @@ class Simulator:
         self.links_host = links
         self._wall_clock = wall_clock
         self._chance = random.Random(self.mood.seed)  # noqa: S311 - dice, not a secret
-        self._scripts = {**MAGIC, **self.mood.numbers}
-        self._lengths = sorted({len(digits) for digits in self._scripts}, reverse=True)
         self._next_id = int(wall_clock() * 1_000_000)  # unlike those of the last run
         self._loop: asyncio.AbstractEventLoop
         self._server: asyncio.Server | None = None
@@ -123,9 +127,24 @@ class Simulator:
         self._owners: Recent[bytes, _Owner] = Recent()
         self._throttled: Recent[tuple[bytes, bytes], int] = Recent()
         self._phones = Phones()
+        self._stopped: Recent[tuple[bytes, bytes], bool] = Recent()
+        """(number, sender) of those who wrote STOP."""
+        self._silent: list[asyncio.Transport] = []
+        self._began: float | None = None
         self._allowance = 0.0
         self._allowance_at = float("-inf")
         self._clicks: set[asyncio.Task[None]] = set()
+
+    @property
+    def mood(self) -> Mood:
+        """May be set at any time, for what comes next."""
+        return self._mood
+
+    @mood.setter
+    def mood(self, mood: Mood) -> None:
+        self._mood = mood
+        self._scripts = {**MAGIC, **mood.numbers}
+        self._lengths = sorted({len(digits) for digits in self._scripts}, reverse=True)
 
     # --- running ---
 
@@ -136,6 +155,8 @@ class Simulator:
         self._loop = asyncio.get_running_loop()
         self._server = await aio.serve(host, port, self._on_link, self._on_events, limits=limits, tls=tls)
         self._agenda.resume()
+        if self._began is None:
+            self._began = self._agenda.now()
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
@@ -149,6 +170,9 @@ class Simulator:
         self._links = dict.fromkeys(links)  # nobody's client any more, or what one link gives back goes to the next
         for link in links:
             link.close()
+        for transport in self._silent:
+            transport.abort()
+        self._silent.clear()
         for click in clicks:
             click.cancel()
         await asyncio.gather(*(link.lost for link in links), *clicks, return_exceptions=True)
@@ -163,6 +187,15 @@ class Simulator:
         for link in list(self._links):
             link.abort()
 
+    def pass_time(self, seconds: float) -> None:
+        """As if so much time had passed for this operator: what is due by then happens soon, with its dates."""
+        self._agenda.put_forward(seconds)
+
+    def go_silent(self) -> None:
+        """Neither reads nor writes on any connection any more, and closes none."""
+        for link in list(self._links):
+            self._go_silent(link)
+
     def unbind(self) -> None:
         """Says goodbye to every client."""
         for link in list(self._links):
@@ -175,6 +208,7 @@ class Simulator:
         as written). They go to the client that last sent from `to`, else to the first that can receive. Raises
         ValueError when a part is too long.
         """
+        self._heed_stop(number, to, text if isinstance(text, str) else "".join(text))
         whole = segment(text if isinstance(text, str) else "".join(text))
         parts = whole.parts if isinstance(text, str) else tuple(text)
         address = to.encode("latin-1")
@@ -236,6 +270,9 @@ class Simulator:
             version = ((Tag.SC_INTERFACE_VERSION, b"\x34"),)
             link.reply(bind, _BIND_RESPONSES[type(bind)](tlvs=version, system_id=b"simulator"))
             self._links[link] = _Client(bind.system_id, not isinstance(bind, pdus.BindTransmitter))
+            if self.mood.unbind_after_seconds:
+                due = self._agenda.now() + self.mood.unbind_after_seconds
+                self._agenda.add(due, partial(self._unbind, link))
             return
         self.counts["binds_refused"] += 1
         link.reply(bind, status)
@@ -255,18 +292,24 @@ class Simulator:
             link.abort()
             return
         self._on_submit(link, client, pdu)
+        if client.submits == mood.silent_after:
+            self._go_silent(link)
+            return
         if mood.unbind_every and client.submits % mood.unbind_every == 0:
             self._unbind(link)
 
     def _on_submit(self, link: aio.Link, client: _Client, pdu: Submit) -> None:
         mood = self.mood
         script = self._script(pdu.destination_addr)
-        now = self._loop.time()
+        now = self._agenda.now()
         answer_at = now + mood.answer_seconds
+        if mood.answer_jitter_seconds:
+            answer_at += self._chance.uniform(0, mood.answer_jitter_seconds)
         self.counts["submits"] += 1
-        status = self._refusal(pdu, script, now)
+        client.waiting += 1
+        status = self._refusal(pdu, client, script, now)
         if status:
-            self.counts["throttled" if status == Status.ESME_RTHROTTLED else "refused"] += 1
+            self.counts["throttled" if status == mood.throttled_status else "refused"] += 1
             self._note(pdu, status, None)
             self._agenda.add(answer_at, partial(self._answer, link, pdu, status))
             return
@@ -280,26 +323,30 @@ class Simulator:
             answer_at = max(answer_at, handset_at)
         else:
             handset_at = max(handset_at, answer_at)
-        accepted = _Accepted(pdu, place_of(pdu), script, self._next_id, client.system_id, self._wall_clock())
+        if self._happens(mood.receipts_late):
+            handset_at += mood.late_seconds
+        accepted = _Accepted(pdu, place_of(pdu), script, self._next_id, client.system_id, self._date())
         self._agenda.add(handset_at, partial(self._at_handset, accepted))
         if script.answered and not self._happens(mood.answers_lost):
             self._agenda.add(answer_at, partial(self._answer, link, pdu, 0, message_id))
         else:
             self.counts["unanswered"] += 1
+            client.waiting -= 1
             link.session.leave_unanswered(pdu)
 
-    def _refusal(self, pdu: Submit, script: Script, now: float) -> int:
+    def _refusal(self, pdu: Submit, client: _Client, script: Script, now: float) -> int:
         if not 0 < len(pdu.destination_addr) <= 20:
             return Status.ESME_RINVDSTADR
         if len(pdu.source_addr) > 20:
             return Status.ESME_RINVSRCADR
-        if self._over_rate(now):
-            return Status.ESME_RTHROTTLED
+        mood = self.mood
+        if self._over_rate(now) or self._is_busy(now) or 0 < mood.max_waiting < client.waiting:
+            return mood.throttled_status
         if script.status:
             return script.status
         if script.throttled and self._still_throttled(pdu):
-            return Status.ESME_RTHROTTLED
-        return self.mood.refused_status if self._happens(self.mood.refused) else 0
+            return mood.throttled_status
+        return mood.refused_status if self._happens(mood.refused) else 0
 
     def _over_rate(self, now: float) -> bool:
         rate = self.mood.throttle_above
@@ -311,6 +358,10 @@ class Simulator:
             return True
         self._allowance -= 1
         return False
+
+    def _is_busy(self, now: float) -> bool:
+        every = self.mood.busy_every_seconds
+        return every > 0 and (now - (self._began or 0.0)) % every >= every - self.mood.busy_seconds
 
     def _still_throttled(self, pdu: Submit) -> bool:
         """Once or twice for each part, told apart by its number and octets."""
@@ -325,12 +376,29 @@ class Simulator:
     def _answer(self, link: aio.Link, pdu: Submit, status: int, message_id: bytes = b"") -> None:
         if self.mood.receipt_first:
             self._pump()
-        if self._links.get(link) is not None:
+        client = self._links.get(link)
+        if client is None:
+            return
+        client.waiting -= 1
+        if not self.mood.tells_congestion:
             link.reply(pdu, status, message_id)
+            return
+        answer = SubmitSmResp if isinstance(pdu, SubmitSm) else pdus.DataSmResp
+        tlvs = ((pdus.CONGESTION_STATE, bytes((self._congestion(),))),)
+        link.reply(pdu, answer(status, tlvs=tlvs, message_id=message_id))
+
+    def _congestion(self) -> int:
+        """0 to 100: how much of what it allows is used up."""
+        most = self.mood.throttle_above
+        if self._is_busy(self._agenda.now()) or (most and self._allowance < 1):
+            return 100
+        return int(99 * (1 - self._allowance / max(most, 1.0))) if most else 0
 
     def _at_handset(self, accepted: _Accepted) -> None:
         """The operator knows what became of this part: the receipt, and what the person does then."""
         mood, pdu, script, place = self.mood, accepted.pdu, accepted.script, accepted.place
+        if mood.stop_error and (pdu.destination_addr.removeprefix(b"+"), pdu.source_addr) in self._stopped:
+            script = Script(fate=Fate.REJECTED, error=mood.stop_error)
         if (
             script.receipt
             and script.fate in WANTED[pdu.registered_delivery & 3]
@@ -343,9 +411,11 @@ class Simulator:
                 message_id=mood.receipt_ids.show(accepted.number),
                 text=place.rest,
                 submitted_at=accepted.at,
-                done_at=self._wall_clock(),
+                done_at=self._date(),
+                error=script.error,
             )
-            self._outboxes[accepted.system_id].append(_Delivery(told, accepted.system_id))
+            for _ in range(2 if self._happens(mood.receipts_doubled) else 1):
+                self._outboxes[accepted.system_id].append(_Delivery(told, accepted.system_id))
         if script.fate is Fate.DELIVERED and (script.reply or script.opens_link or self.ledger is not None):
             text = self._phones.show(pdu, place)
             if text is not None:
@@ -355,7 +425,7 @@ class Simulator:
         number, sender = pdu.destination_addr.decode("latin-1"), pdu.source_addr.decode("latin-1")
         if self.ledger is not None:
             self.inbox.append((number, text))
-        at = self._loop.time() + self.mood.reply_seconds
+        at = self._agenda.now() + self.mood.reply_seconds
         if script.reply:
             self._agenda.add(at, partial(self.send_mo, number, sender, script.reply))
         if script.opens_link and (link := link_in(text)):
@@ -385,15 +455,21 @@ class Simulator:
                 outbox = self._outboxes[system_id]
                 while outbox and link.window_free:
                     delivery = outbox.popleft()
-                    link.request(delivery.pdu, delivery)
+                    if delivery.since is None:
+                        delivery.since = self._agenda.now()
+                    link.request(delivery.pdu, delivery, self._spoil())
 
     def _on_delivered(self, delivery: _Delivery, status: int) -> None:
         if status == Status.ESME_ROK:
             self.counts["delivered"] += 1
-        elif status in _GIVEN_UP:
+        elif status in _GIVEN_UP or self._is_too_old(delivery):
             self.counts["given_up"] += 1
         else:
-            self._agenda.add(self._loop.time() + self.mood.retry_seconds, partial(self._deliver_again, delivery))
+            self._agenda.add(self._agenda.now() + self.mood.retry_seconds, partial(self._deliver_again, delivery))
+
+    def _is_too_old(self, delivery: _Delivery) -> bool:
+        patience, since = self.mood.retry_for_seconds, delivery.since
+        return patience > 0 and since is not None and self._agenda.now() + self.mood.retry_seconds > since + patience
 
     def _deliver_again(self, delivery: _Delivery) -> None:
         self.counts["redelivered"] += 1
@@ -403,7 +479,33 @@ class Simulator:
         with suppress(MisuseError):  # not bound, or goodbye is already said
             link.request(pdus.Unbind())
 
+    def _go_silent(self, link: aio.Link) -> None:
+        self._links[link] = None  # so that nothing more of this read is taken
+        transport = link.detach()
+        if transport is not None:
+            self._silent.append(transport)
+
     # --- habits ---
+
+    def _date(self) -> float:
+        """Unix seconds."""
+        return self._wall_clock() + self._agenda.ahead
+
+    def _heed_stop(self, number: str, to: str, text: str) -> None:
+        key = (number.removeprefix("+").encode("latin-1"), to.encode("latin-1"))
+        keyword = recognise(text)
+        if keyword == "STOP":
+            self._stopped[key] = True
+        elif keyword == "START":
+            self._stopped.pop(key, None)
+
+    def _spoil(self) -> Callable[[bytes], bytes] | None:
+        if self._happens(self.mood.corrupt_tlvs):
+            return overrun
+        if self._happens(self.mood.corrupt_lengths):
+            share = self._chance.choice((0.0, 0.5, 2.0))
+            return lambda octets: misstate(octets, min(255, int(sm_length(octets) * share)))
+        return None
 
     def _happens(self, share: float) -> bool:
         return share > 0 and self._chance.random() < share

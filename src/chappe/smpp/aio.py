@@ -54,9 +54,9 @@ class Link(asyncio.Protocol):
         """How many messages may be sent now; 0 also while the peer does not read."""
         return self.session.window_free if self._can_write else 0
 
-    def request(self, pdu: Pdu, token: object = None) -> int:
+    def request(self, pdu: Pdu, token: object = None, spoil: Callable[[bytes], bytes] | None = None) -> int:
         """See `Session.request`."""
-        sequence_number = self.session.request(pdu, self._loop.time(), token)
+        sequence_number = self.session.request(pdu, self._loop.time(), token, spoil)
         self._changed()
         return sequence_number
 
@@ -80,6 +80,18 @@ class Link(asyncio.Protocol):
         """Cuts the connection at once, as a crash would."""
         if self._transport is not None:
             self._transport.abort()
+
+    def detach(self) -> asyncio.Transport | None:
+        """Ends the session and leaves the connection as it is, open and silent: half open, as the peer will find out.
+
+        The caller aborts what is returned when it has been silent for long enough.
+        """
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.pause_reading()
+            transport.set_protocol(asyncio.Protocol())
+        self.connection_lost(None)
+        return transport
 
     @property
     def peer(self) -> str:

@@ -10,7 +10,7 @@ bad stream closes it; a refusal (non-zero status) is a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple, TypeAlias, cast
 
@@ -280,15 +280,17 @@ class Session:
 
     # --- the application's commands ---
 
-    def request(self, pdu: Pdu, now: float, token: object = None) -> int:
+    def request(self, pdu: Pdu, now: float, token: object = None, spoil: Callable[[bytes], bytes] | None = None) -> int:
         """Sends a request and returns its sequence number; `token` comes back with its end.
 
-        Raises MisuseError (not ours to send in this state), WindowFullError, EncodeError.
+        `spoil` gets its octets and returns what is sent, for peers under test: others write such PDUs. Raises
+        MisuseError (not ours to send in this state), WindowFullError, EncodeError.
         """
         command_id = pdu.command_id
         self._check(command_id, 1)
         sequence_number = self._free_sequence_number()
-        self._out.append(codec.encode(pdu, sequence_number))
+        octets = codec.encode(pdu, sequence_number)
+        self._out.append(octets if spoil is None else spoil(octets))
         self._sequence = sequence_number
         if command_id in RESPONSE_TO:
             self._await_response(sequence_number, token, command_id, now)

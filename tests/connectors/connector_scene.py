@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from chappe.connectors.smpp import SmppConnector, SmppSettings
@@ -207,3 +208,33 @@ def a_receipt(carrier_id: bytes = b"42") -> DeliverSm:
 
 def facts(journey: Journey, kind: type) -> list[tuple[int, int]]:
     return sorted((report.message, report.fact.part) for report in journey.answers if isinstance(report.fact, kind))
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's, with a certificate that nobody vouches for."""
+    pem = folder / "operator.pem"
+    pem.write_text(SELF_SIGNED)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    return context
+
+
+SELF_SIGNED = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9n3ci0bTzBEhXb5G
+VEeqiqxUpkrLe00jkx8OcN7l2XKhRANCAATMZoPs3nE7EANKYG68pCCzhLmmjqep
+54PC9kLoRmHBOYnUU5j3MPsJapnHTq64L8nBCK7qY4JchSbPG3V8/Uiw
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBlTCCATugAwIBAgIURMO5JroCB+ycYiYdU2cz2ycZGnowCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDA4NTgyMloYDzIxMjYxMDMx
+MDg1ODIyWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAATMZoPs3nE7EANKYG68pCCzhLmmjqep54PC9kLoRmHBOYnUU5j3MPsJ
+apnHTq64L8nBCK7qY4JchSbPG3V8/Uiwo2kwZzAdBgNVHQ4EFgQUfy09PzQ0tnG3
+w+2GlSITwLrzF0UwHwYDVR0jBBgwFoAUfy09PzQ0tnG3w+2GlSITwLrzF0UwDwYD
+VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
+SAAwRQIgKSyZxkgefEDqY2A/GbKXXTHyEjxlDtg4o8fUn+ye83kCIQDjGIpr7Cb5
+Znb79Xpz4Rbyj7Dolbn94qOf/o80A4g9FQ==
+-----END CERTIFICATE-----
+"""
+"""For `localhost`, valid for a century; its key protects nothing."""

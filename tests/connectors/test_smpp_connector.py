@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +33,7 @@ from chappe.core.text import count_parts
 from chappe.simulator import Mood
 from chappe.smpp import codec, pdus
 from chappe.smpp.pdus import CONGESTION_STATE, DeliverSm, Pdu, Status, SubmitSmResp
-from tests.connectors.connector_scene import NOW, Journey, Operator, Start, a_receipt, facts, submissions
+from tests.connectors.connector_scene import NOW, Journey, Operator, Start, a_receipt, facts, self_signed, submissions
 
 # --- submits and their answers -----------------------------------------------------------------------
 
@@ -675,12 +674,8 @@ async def test_cancelling_cuts_the_connection(journey: Journey, operator: Operat
 async def test_a_certificate_that_nobody_vouches_for_is_refused_unless_told_otherwise(
     journey: Journey, tmp_path: Path
 ) -> None:
-    pem = tmp_path / "operator.pem"
-    pem.write_text(SELF_SIGNED)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
     operator = Operator()
-    port = await operator.start(tls=context)
+    port = await operator.start(tls=self_signed(tmp_path))
     connector = journey.connect(port, tls=True)
     await journey.until(lambda: connector.counts.unreachable == 2)
     assert operator.binds == []
@@ -690,27 +685,6 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_unless_told_othe
     await connector.drain(5)
     await journey.ended()
     await operator.close()
-
-
-SELF_SIGNED = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9n3ci0bTzBEhXb5G
-VEeqiqxUpkrLe00jkx8OcN7l2XKhRANCAATMZoPs3nE7EANKYG68pCCzhLmmjqep
-54PC9kLoRmHBOYnUU5j3MPsJapnHTq64L8nBCK7qY4JchSbPG3V8/Uiw
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBlTCCATugAwIBAgIURMO5JroCB+ycYiYdU2cz2ycZGnowCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDA4NTgyMloYDzIxMjYxMDMx
-MDg1ODIyWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAATMZoPs3nE7EANKYG68pCCzhLmmjqep54PC9kLoRmHBOYnUU5j3MPsJ
-apnHTq64L8nBCK7qY4JchSbPG3V8/Uiwo2kwZzAdBgNVHQ4EFgQUfy09PzQ0tnG3
-w+2GlSITwLrzF0UwHwYDVR0jBBgwFoAUfy09PzQ0tnG3w+2GlSITwLrzF0UwDwYD
-VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
-SAAwRQIgKSyZxkgefEDqY2A/GbKXXTHyEjxlDtg4o8fUn+ye83kCIQDjGIpr7Cb5
-Znb79Xpz4Rbyj7Dolbn94qOf/o80A4g9FQ==
------END CERTIFICATE-----
-"""
-"""For `localhost`, valid for a century; its key protects nothing."""
 
 
 # --- a pair of binds ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from chappe.core.message import Answered, DoubtBegan
 from chappe.smpp import pdus
 from chappe.smpp.pdus import Status
 from tests.chaos import Chaos
-from tests.connectors.connector_scene import Journey, Operator, a_receipt, facts, submissions
+from tests.connectors.connector_scene import Journey, Operator, a_receipt, facts, self_signed, submissions
 
 
 @pytest.fixture
@@ -193,6 +194,36 @@ async def test_an_operator_whose_host_swallows_packets_is_not_waited_for_long(
         await journey.until(lambda: connector.bound)
     finally:
         await returned.close()
+
+
+async def test_with_tls_it_is_first_known_whether_anybody_is_there(journey: Journey, tmp_path: Path) -> None:
+    operator = Operator()
+    await operator.start(tls=self_signed(tmp_path))
+    async with Chaos("127.0.0.1", operator.port) as chaos:
+        chaos.refuse()
+        connector = journey.connect(chaos.port, tls=True, tls_insecure=True)
+        await journey.until(lambda: connector.counts.unreachable >= 3)
+        await chaos.listen()
+        await journey.until(lambda: connector.bound)
+        assert chaos.connections == 2
+        await connector.drain(5)
+        await journey.ended()
+    await operator.close()
+
+
+async def test_a_wrong_certificate_is_a_refusal_and_not_an_absence(
+    journey: Journey, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator = Operator()
+    await operator.start(tls=self_signed(tmp_path))
+    with caplog.at_level(logging.INFO):
+        connector = journey.connect(operator.port, tls=True, retry_seconds=0.01, longest_retry_seconds=600)
+        await journey.until(lambda: connector.counts.unreachable == 3)
+        await connector.drain(5)
+        await journey.ended()
+    pauses = [vars(record)["pause_seconds"] for record in caplog.records if "pause_seconds" in vars(record)]
+    assert pauses[:2] == [0.01, 0.02]
+    await operator.close()
 
 
 # --- lost in every way -------------------------------------------------------------------------------

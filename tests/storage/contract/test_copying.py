@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,13 @@ async def fill_the_rest(url: str) -> None:
                 await side.write(table, [tuple(a_value(types, table, c, n) for c in table.columns) for n in (1, 2, 3)])
 
 
+TRUTHS = {name for _, sql in migrations("postgres") for name in re.findall(r"(\w+) boolean", sql)}
+
+
 def a_value(types: Mapping[str, str], table: Table, column: str, number: int) -> int | str | bytes:
     match types[column]:
+        case "INTEGER" if column in TRUTHS:
+            return number % 2
         case "INTEGER":
             return number if column in table.key else 1
         case "TEXT":

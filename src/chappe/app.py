@@ -33,6 +33,7 @@ from chappe.core.ports import Store
 from chappe.flow import inbound, sweep
 from chappe.flow.accept import LIVE, SIMULATOR
 from chappe.flow.dispatch import Dispatcher
+from chappe.flow.hold import Watch
 from chappe.flow.lease import Leases
 from chappe.flow.settle import Settlement
 from chappe.settings import Settings
@@ -125,6 +126,7 @@ class Node:
         """Connector → its settings and its route."""
         self._lines: dict[str, _Line] = {}
         self._leases: Leases
+        self._hold: Watch
         self._server: Server
         self._background: set[asyncio.Task[None]] = set()
         self._broken = asyncio.Event()
@@ -157,10 +159,13 @@ class Node:
         host, port = settings.address
         await self._refuse_the_unsafe(host)
         await self.store.listen(self._wake)
+        self._hold = Watch(self.store, self._wake_all)
+        await self._hold.look()
         live_route = LIVE if settings.operators else SIMULATOR
         if live_route == SIMULATOR:
             log.warning("NO OPERATOR IS CONFIGURED: every message goes to the built-in simulator, none to a phone")
         self.simulator = Simulator()
+        stack.push_async_callback(_cancel, self._run_for_ever("hold", self._hold.run()))
         if settings.role != "api":
             await self._start_sending(f"{socket.gethostname()}:{port}" if settings.node is None else settings.node)
         if settings.role != "worker":
@@ -297,6 +302,7 @@ class Node:
         """An operator that is away does not make us unready: what is accepted meanwhile waits on disk."""
         return {
             "ready": not self.failed,
+            "held": self._hold.held,
             "connectors": {
                 name: "bound" if line.connector.bound else "unbound" for name, line in sorted(self._lines.items())
             },

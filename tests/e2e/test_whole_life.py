@@ -196,3 +196,20 @@ async def test_scheduled_message_leaves_when_it_is_due(start_node: StartNode, cl
     id_ = await client.send("+33612345678", date=due)
     status = await client.status_once(id_, ended_as("delivered", []))
     assert status["submitted"] < due <= status["sent"]
+
+
+async def test_system_on_hold_accepts_and_sends_once_it_is_let_go(
+    start_node: StartNode, client_of: ClientOf, stack: AsyncExitStack
+) -> None:
+    operator, settings = await an_operator(stack)
+    node = await start_node(settings)
+    await node.store.hold(True, 1)
+    client = await client_of(node)
+    sent = await client.send("+33600000000")
+    async with asyncio.timeout(30):
+        while not (ready := (await client.get("/ready")).json())["held"]:
+            await asyncio.sleep(0.02)
+    assert (ready["ready"], (await client.status(sent))["state"]) == (True, "submitted")
+    await node.store.hold(False, 2)
+    await client.status_once(sent, ended_as("delivered", ["sent"]))
+    assert len(operator.ledger or []) == 1

@@ -151,6 +151,8 @@ class Message:
     """How many submits may have doubled an earlier one."""
     facts: int = 0
     """How many facts are logged: the next one's sequence number."""
+    events: int = 1
+    """How many public states it has reached, `submitted` among them: the latest event's sequence number."""
     wake_at: int | None = None
     """When the sweep looks at it next; None once nothing can time out any more."""
 

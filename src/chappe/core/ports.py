@@ -30,6 +30,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
+from chappe.core.webhooks import Notifying, Telling
 
 
 class Keys(Protocol):
@@ -194,7 +195,7 @@ class Counting(Protocol):
         ...
 
 
-class Store(Keys, Sending, Leasing, Holding, Engaging, Reading, Counting, Protocol):
+class Store(Keys, Sending, Leasing, Holding, Engaging, Reading, Counting, Notifying, Telling, Protocol):
     """Everything. `doubt_lasts_ms` is how long each in-doubt policy waits (lifecycle.DOUBT_LASTS_MS)."""
 
     doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]

@@ -20,7 +20,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NewType, Protocol
 
-from chappe.core.message import MessageId, State
+from chappe.core.message import AccountId, MessageId, State
 
 EndpointId = NewType("EndpointId", int)
 DeliveryId = NewType("DeliveryId", int)
@@ -344,3 +344,94 @@ class Notifying(Protocol):
         It may stop at a bound of its own: the next failed try asks again.
         """
         ...
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """Where an account wants its events posted. Its repr shows no secret."""
+
+    id: EndpointId
+    account: AccountId
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """The live ones, newest first."""
+    states: frozenset[State]
+    """What it wants to be told of."""
+    created_at: int
+    disabled_at: int | None = None
+    failing_since: int | None = None
+    """Since when it has taken nothing at all; None while it does."""
+    word: str = ""
+    """What became of the last try that failed."""
+
+
+LIVE_SECRETS = 2
+
+
+@dataclass(slots=True, frozen=True)
+class Cursor:
+    """A place in an account's feed of events; what follows it comes later, whatever was committed meanwhile."""
+
+    transaction: int = 0
+    """0 where transactions are committed in the order of their events."""
+    event: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.transaction}-{self.event}"
+
+
+def read_cursor(text: str) -> Cursor | None:
+    """From how it is shown; None when it is none."""
+    parts = re.fullmatch("([0-9]{1,18})-([0-9]{1,18})", text)
+    return None if parts is None else Cursor(int(parts[1]), int(parts[2]))
+
+
+class Telling(Protocol):
+    """Who is told of an account's events, and the events themselves. Every call names the account: what another one
+    has does not exist. Calls may raise `StoreUnavailable`."""
+
+    async def add_endpoint(
+        self, account: AccountId, url: str, secret: str, states: frozenset[State], now: int
+    ) -> Endpoint:
+        """It gets the events that are stored from now on."""
+        ...
+
+    async def list_endpoints(self, account: AccountId) -> list[Endpoint]:
+        """In the order of their making."""
+        ...
+
+    async def find_endpoint(self, account: AccountId, endpoint: EndpointId) -> Endpoint | None: ...
+
+    async def remove_endpoint(self, account: AccountId, endpoint: EndpointId) -> bool:
+        """What still waits for it is not posted any more. False when there is no such endpoint."""
+        ...
+
+    async def enable_endpoint(self, account: AccountId, endpoint: EndpointId) -> bool:
+        """Undoes what a 410 did; events of the meantime were not kept for it. False when there is no such endpoint."""
+        ...
+
+    async def add_secret(self, account: AccountId, endpoint: EndpointId, secret: str) -> Endpoint | None:
+        """The newest live secret from now on, beside the one that was the newest before."""
+        ...
+
+    async def replay(self, account: AccountId, endpoint: EndpointId, since: int, limit: int, now: int) -> int | None:
+        """Up to `limit` exhausted deliveries, of events since then, wait again: due at once, with no tries. How many;
+        None when there is no such endpoint, or it is disabled."""
+        ...
+
+    async def list_events(self, account: AccountId, after: Cursor, limit: int) -> list[tuple[Cursor, Notice]]:
+        """The next events after this place, each with its own. What is committed late comes late: nothing is ever
+        stored before a place that was given out. Events are kept for `EVENTS_KEPT_MS`."""
+        ...
+
+    async def find_feed_end(self, account: AccountId) -> Cursor:
+        """The place of the account's newest event."""
+        ...
+
+    async def tidy_events(self, now: int) -> None:
+        """A bounded share of: dropping old events with their deliveries, and exhausting what waits for endpoints that
+        are disabled or removed."""
+        ...
+
+
+EVENTS_KEPT_MS = 30 * 24 * HOUR

@@ -7,6 +7,7 @@ of several nodes, run at the same time; what keeps them apart is said in `work` 
     accept    accept                                   waits for nobody; two workers, so that commits overlap
     settle    settle, open_connector                   locks messages, and the parking of receipts before them
     claim     claim, release                           locks parts of the queue, then messages
+    notify    webhooks claimed and their outcomes      waits for nobody either, and is as busy as settle
     other     replies, links, sweep, accounts, keys    whatever is rare
     reading   every look-up                            never in a transaction
 
@@ -45,7 +46,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import counters, postgres_connection, statements, work
+from chappe.storage import counters, postgres_connection, statements, webhooks, work
 from chappe.storage.lanes import Lane
 from chappe.storage.migrate import migrate_postgres, refuse_unfinished_postgres_copy
 from chappe.storage.postgres_connection import OUTAGES, Connection, Servers
@@ -54,9 +55,9 @@ from chappe.storage.work import Row, Steps, Workspace
 
 log = logging.getLogger(__name__)
 
-WORKERS = {"accept": 2, "settle": 2, "claim": 2, "other": 2, "reading": 2}
+WORKERS = {"accept": 2, "settle": 2, "claim": 2, "notify": 1, "other": 2, "reading": 2}
 """Connections of each lane; the bell has one more."""
-MOST_AT_ONCE = {"accept": 1_000, "settle": 200, "claim": 16, "other": 100, "reading": 1_000}
+MOST_AT_ONCE = {"accept": 1_000, "settle": 200, "claim": 16, "notify": 16, "other": 100, "reading": 1_000}
 """Jobs in one transaction, or in one look-up."""
 LANES = {
     "accept": "accept",
@@ -66,6 +67,8 @@ LANES = {
     "beat": "settle",
     "claim": "claim",
     "release": "claim",
+    "claim_deliveries": "notify",
+    "record_outcomes": "notify",
 }
 """The lane of each kind of job; the others take `other`."""
 
@@ -104,7 +107,7 @@ async def _warn_of_promises(connection: Connection, own: Mapping[str, str]) -> N
         log.info("no synchronous standby: what is accepted is on one disk, and a failover may lose the last of it")
 
 
-class PostgresStore:
+class PostgresStore(webhooks.WebhookCalls):
     """`core.ports.Store` on one database, shared with other nodes."""
 
     def __init__(
@@ -205,6 +208,7 @@ class PostgresStore:
 
     async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
         await self._run("keep_house", None)  # of its own: making a partition may have to wait
+        await self.tidy_events(now)
         swept: tuple[int, list[Event]] = await self._run("sweep", (now, limit))
         return swept
 
@@ -270,6 +274,12 @@ class PostgresStore:
     async def _run(self, kind: str, payload: Any) -> Any:
         return await self._lanes[LANES.get(kind, "other")].run(kind, payload)
 
+    async def _change(self, kind: str, payload: Row) -> Any:
+        return await self._run(kind, payload)
+
+    async def _look_up(self, statement: str, values: Row) -> list[Row]:
+        return await self._read(statement, values)
+
     async def _read(self, statement: str, values: Row) -> list[Row]:
         rows: list[Row] = await self._lanes["reading"].run(statement, values)
         return rows
@@ -299,6 +309,7 @@ class PostgresStore:
             "save_settings": self._each(lambda _, payload: work.tell("save_settings", [payload])),
             "create_key": self._each(lambda _, payload: work.create_key(*payload)),
             "revoke_key": self._each(lambda _, payload: work.revoke_key(*payload)),
+            **{kind: self._each(webhooks.job(kind)) for kind in webhooks.JOBS},
         }
 
     def _settle(self, jobs: list[tuple[Sequence[Report], int]]) -> Steps[Sequence[Any]]:

@@ -18,7 +18,8 @@ FROM unnest($1::text[], $2::boolean[]) AS p(name, alone);
 -- name: journey_messages
 SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
-    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.wake_at
+    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
+    m.wake_at
 FROM unnest($1::bigint[]) AS p(id)
 JOIN message m ON m.id = p.id
 ORDER BY m.id
@@ -36,11 +37,11 @@ ORDER BY a.message, a.part, a.number;
 UPDATE message m
 SET delivery = p.delivery, sent_at = p.sent_at, delivered_at = p.delivered_at, bounced_at = p.bounced_at,
     error_at = p.error_at, opened_at = p.opened_at, reply_at = p.reply_at, unsubscribed_at = p.unsubscribed_at,
-    cause = p.cause, in_doubt = p.in_doubt, resent = p.resent, facts = p.facts
+    cause = p.cause, in_doubt = p.in_doubt, resent = p.resent, facts = p.facts, events = p.events
 FROM unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-    $8::bigint[], $9::text[], $10::smallint[], $11::integer[], $12::integer[], $13::bigint[])
+    $8::bigint[], $9::text[], $10::smallint[], $11::integer[], $12::integer[], $13::smallint[], $14::bigint[])
     AS p(delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at, unsubscribed_at, cause, in_doubt,
-        resent, facts, id)
+        resent, facts, events, id)
 WHERE m.id = p.id;
 
 -- name: update_wake
@@ -571,7 +572,8 @@ JOIN account a ON a.id = p.id;
 -- name: find_message
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
-    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.wake_at
+    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
+    m.wake_at
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
 JOIN message m ON m.id = p.id AND m.account = p.account;
 
@@ -579,7 +581,8 @@ JOIN message m ON m.id = p.id AND m.account = p.account;
 -- name: find_journey
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
-    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.wake_at,
+    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
+    m.wake_at,
     a.message, a.part, a.number, a.connector, a.epoch, a.claimed_at, a.reference, a.flagged, a.outcome, a.treatment,
     a.status, a.carrier_id, a.answered_at, a.verdict, a.verdict_at
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
@@ -590,7 +593,8 @@ ORDER BY p.n, a.part, a.number;
 -- name: find_latest_message
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
-    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.wake_at
+    m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
+    m.wake_at
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS p(number, account, n)
 JOIN latest l ON l.number = p.number AND l.account = p.account
 JOIN message m ON m.id = l.message;

@@ -39,7 +39,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import counters, statements, work
+from chappe.storage import counters, statements, webhooks, work
 from chappe.storage.migrate import migrate, refuse_unfinished_copy
 from chappe.storage.work import Row, Steps, Workspace
 from chappe.storage.writer import Handler, Writer
@@ -91,7 +91,7 @@ async def open_sqlite(
     return SqliteStore(writer, reader, sql, doubt_lasts_ms)
 
 
-class SqliteStore:
+class SqliteStore(webhooks.WebhookCalls):
     """`core.ports.Store` on one file."""
 
     def __init__(
@@ -174,6 +174,7 @@ class SqliteStore:
         return events
 
     async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
+        await self.tidy_events(now)
         await self._writer.run("keep_house", None)
         swept: tuple[int, list[Event]] = await self._writer.run("sweep", (now, limit))
         return swept
@@ -227,6 +228,12 @@ class SqliteStore:
     async def find_reply(self, account: AccountId, message: MessageId) -> Reply | None:
         row = self._read_one("find_reply", (message, account))
         return None if row is None else work.reply_of(row)
+
+    async def _change(self, kind: str, payload: Row) -> Any:
+        return await self._writer.run(kind, payload)
+
+    async def _look_up(self, statement: str, values: Row) -> list[Row]:
+        return self._read(statement, values)
 
     # --- Counting ---
 
@@ -316,6 +323,7 @@ class _Connection:
             "save_settings": self._each(lambda _, payload: work.tell("save_settings", [payload])),
             "create_key": self._each(lambda _, payload: work.create_key(*payload)),
             "revoke_key": self._each(lambda _, payload: work.revoke_key(*payload)),
+            **{kind: self._each(webhooks.job(kind)) for kind in webhooks.JOBS},
         }
 
     def _accept(self, sends: list[SendMessage]) -> Sequence[Accepted | NotAccepted]:

@@ -21,8 +21,8 @@ ORDER BY part, number;
 -- name: update_message
 UPDATE message
 SET delivery = $1, sent_at = $2, delivered_at = $3, bounced_at = $4, error_at = $5, opened_at = $6, reply_at = $7,
-    unsubscribed_at = $8, cause = $9, in_doubt = $10, resent = $11, facts = $12
-WHERE id = $13;
+    unsubscribed_at = $8, cause = $9, in_doubt = $10, resent = $11, facts = $12, events = $13
+WHERE id = $14;
 
 -- name: update_wake
 UPDATE message

@@ -58,6 +58,7 @@ from chappe.core.message import (
     Report,
     SendMessage,
     Settings,
+    State,
     Stopped,
     Submission,
     TimedOut,
@@ -94,6 +95,11 @@ BEFORE_RESTORE = "@restore"
 """In the place of the connector that may have sent a part after the backup was made; no operator can be called so."""
 
 
+OPT_OUTS = "opt-outs"
+"""Locked by claims together, and alone by whoever adds an opt-out: once a STOP is stored, no claim that has not seen it
+is still to be stored, so that nothing leaves after it."""
+
+
 def ask(statement: str, rows: Sequence[Row]) -> Steps[list[Row]]:
     """The rows that the statement gives for each of `rows`; no step when there is nothing to ask about."""
     return (yield Step(statement, rows, asks=True)) if rows else []
@@ -116,6 +122,9 @@ def lock(name: str, *, alone: bool = True) -> Steps[None]:
 
 _FAMILIES, _POLICIES, _DELIVERIES = tuple(Family), tuple(InDoubtPolicy), tuple(Delivery)
 _OUTCOMES, _TREATMENTS, _VERDICTS = tuple(Outcome), tuple(Treatment), tuple(Verdict)
+STATES = tuple(State)
+"""A stored state is its place here."""
+_SUBMITTED = STATES.index(State.SUBMITTED)
 
 
 def message_of(row: Row) -> Message:
@@ -192,6 +201,7 @@ class Workspace:
         self._queue: dict[tuple[MessageId, int], Row | None] = {}
         self._unqueue_all: set[MessageId] = set()
         self._listed: list[Row] = []
+        self._events: list[Row] = []
         self._tally = Tally()
 
     def load(self, ids: Iterable[MessageId]) -> Steps[None]:
@@ -230,7 +240,11 @@ class Workspace:
             attempt = self.attempt(key)
             assert attempt is not None  # noqa: S101 - advance has just found it
             self._attempts[key] = attempt
-        return [event for effect in effects if (event := self._note(message, effect, fact.at)) is not None]
+        events = [event for effect in effects if (event := self._note(message, effect, fact.at)) is not None]
+        for event in events:
+            message.events += 1
+            self._events.append(_event_row(event, message.events))
+        return events
 
     def take(self, journey: Journey, attempt: Attempt) -> Row:
         """Adds a new attempt to its journey; returns its row, to be inserted by the caller."""
@@ -283,7 +297,9 @@ class Workspace:
         yield from tell("queue_part", [row for row in self._queue.values() if row is not None])
         yield from tell("insert_entry", sorted(self._listed, key=lambda row: row[:4]))
         yield from tell("insert_deltas", [(*key, int(what), n) for key, what, n in self._tally.settle()])
-        for kept in (self._messages, self._attempts, self._facts, self._queue, self._unqueue_all, self._listed):
+        yield from tell("insert_event", self._events)
+        lists = (self._facts, self._listed, self._events)
+        for kept in (self._messages, self._attempts, self._queue, self._unqueue_all, *lists):
             kept.clear()
 
     def count(self, message: Message, what: Count) -> None:
@@ -308,6 +324,11 @@ class Workspace:
             case ListBounce():
                 self.list_number(message, rules.Listing.BOUNCED, at)
         return None
+
+
+def _event_row(event: Event, sequence: int) -> Row:
+    """`insert_event` writes with it what is to be delivered to the account's endpoints: see `webhooks`."""
+    return (event.account, event.message, sequence, STATES.index(event.state), event.at)
 
 
 def is_queued(journey: Journey, part: int) -> bool:
@@ -337,6 +358,7 @@ def _update_of(message: Message) -> Row:
         message.in_doubt,
         message.resent,
         message.facts,
+        message.events,
         message.id,
     )
 
@@ -432,7 +454,7 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
     # Only now, with the numbers locked: so ids grow along each chain, whichever of two senders came first.
     blocks = yield from ask("take_ids", [(len(sends),)])
     ids = [MessageId(id_) for first, count in blocks for id_ in range(first, first + count)]
-    messages, queue, links, answers = [], [], [], []
+    messages, queue, links, answers, events = [], [], [], [], []
     for id_, send in zip(ids, sends, strict=True):
         messages.append(
             (
@@ -458,6 +480,7 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
         latest[send.number, send.account] = id_
         queue += [(id_, part, send.route, int(send.family), send.due_at) for part in range(1, send.parts + 1)]
         links += [(link.token, id_, link.url) for link in send.links]
+        events.append((send.account, id_, 1, _SUBMITTED, send.accepted_at))
         if send.idempotency:
             known = send.idempotency
             answers.append((send.account, known.key, known.digest, id_, send.parts, send.accepted_at))
@@ -466,6 +489,7 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
     yield from tell("upsert_latest", sorted((*key, id_) for key, id_ in latest.items()))
     yield from tell("insert_link", links)
     yield from tell("upsert_answer", answers)
+    yield from tell("insert_event", events)
     return ids
 
 
@@ -515,6 +539,7 @@ def beat(work: Workspace, holder: Holder, lease_ms: int, now: int) -> Steps[int]
 def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:
     """See `ports.Sending.claim`."""
     yield from lock(f"connector {connector}", alone=False)
+    yield from lock(OPT_OUTS, alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
     _, submissions = yield from _take(work, connector, epoch, route, limit, now)
@@ -905,6 +930,8 @@ def receive(work: Workspace, inbound: Sequence[Inbound], now: int) -> Steps[tupl
     """See `ports.Engaging.receive`; with it the public states that the replies brought about."""
     whole: list[Reply] = []
     events: list[Event] = []
+    if any(message.total > 1 or replies.recognise(replies.join([message])) == "STOP" for message in inbound):
+        yield from lock(OPT_OUTS)  # before any row is: claims wait for this, too
     for message in inbound:
         if message.total <= 1:
             reply, told = yield from _conclude(work, [message], complete=True)

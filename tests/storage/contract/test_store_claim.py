@@ -355,6 +355,7 @@ async def test_message_whose_validity_is_over_has_expired(scene: Scene) -> None:
         error_at=NOW + HOUR,
         cause="expired",
         facts=1,
+        events=2,
         wake_at=None,
     )
     assert await scene.store.next_due("live") is None

@@ -28,7 +28,7 @@ async def test_click_leads_to_the_stored_destination(scene: Scene, message: Mess
 async def test_first_click_of_a_person_opens_the_message(scene: Scene, message: MessageId) -> None:
     sent = await scene.read(message)
     await scene.store.open_link(LINK.token, human=True, now=SOON)
-    assert await scene.read(message) == replace(sent, opened_at=SOON, facts=sent.facts + 1, wake_at=None)
+    assert await scene.read(message) == replace(sent, opened_at=SOON, facts=sent.facts + 1, events=3, wake_at=None)
     assert await scene.state(message) is State.OPENED
 
 

@@ -39,7 +39,14 @@ async def test_receipt_finds_its_message_by_the_operator_s_id(scene: Scene) -> N
     events = await scene.store.settle([a_receipt("A1", at=NOW + 5 * SECOND)], SOON)
     assert events == scene.events(message, (State.DELIVERED, NOW + 5 * SECOND))
     assert await scene.journey(message) == Journey(
-        replace(before.message, delivery=Delivery.DELIVERED, delivered_at=NOW + 5 * SECOND, facts=2, wake_at=None),
+        replace(
+            before.message,
+            delivery=Delivery.DELIVERED,
+            delivered_at=NOW + 5 * SECOND,
+            facts=2,
+            events=3,
+            wake_at=None,
+        ),
         [replace(before.attempts[0], verdict=Verdict.DELIVERED, verdict_at=NOW + 5 * SECOND)],
     )
     assert await parked(scene) == 0

@@ -37,7 +37,7 @@ async def test_reply_is_tied_to_the_message_it_answers(scene: Scene) -> None:
     [reply] = await scene.store.receive([an_inbound("Merci", at=SOON)], SOON)
     assert reply == Reply(reply.id, scene.account, NUMBER, SHORT_CODE, "Merci", "", SOON, message, complete=True)
     assert await scene.store.find_reply(scene.account, message) == reply
-    assert await scene.read(message) == replace(sent, reply_at=SOON, facts=2, wake_at=None)
+    assert await scene.read(message) == replace(sent, reply_at=SOON, facts=2, events=3, wake_at=None)
 
 
 async def test_reply_in_another_alphabet_is_read(scene: Scene) -> None:
@@ -179,7 +179,7 @@ async def test_stop_unsubscribes_and_is_no_reply(scene: Scene) -> None:
     sent = await scene.read(message)
     reply = await scene.stop(now=SOON)
     assert reply == Reply(reply.id, scene.account, NUMBER, SHORT_CODE, "STOP", "STOP", SOON, message, complete=True)
-    assert await scene.read(message) == replace(sent, unsubscribed_at=SOON, facts=2, wake_at=None)
+    assert await scene.read(message) == replace(sent, unsubscribed_at=SOON, facts=2, events=3, wake_at=None)
     assert await scene.store.find_reply(scene.account, message) is None
 
 

@@ -46,7 +46,7 @@ async def test_answer_makes_the_message_sent(scene: Scene) -> None:
     events = await scene.store.settle([answered(submission, "A1", NOW + SECOND)], SOON)
     assert events == scene.events(message, (State.SENT, NOW + SECOND))
     assert await scene.journey(message) == Journey(
-        replace(accepted, delivery=Delivery.SENT, sent_at=NOW + SECOND, facts=1),
+        replace(accepted, delivery=Delivery.SENT, sent_at=NOW + SECOND, facts=1, events=2),
         [replace(submission.attempt, outcome=Outcome.ACCEPTED, status=0, carrier_id="A1", answered_at=NOW + SECOND)],
     )
 
@@ -106,7 +106,15 @@ async def test_permanent_refusal_is_an_error_that_names_the_status(scene: Scene)
     events = await scene.store.settle([refused(submission, Treatment.PERMANENT, status=11)], SOON)
     assert events == scene.events(message, (State.ERROR, NOW + SECOND))
     assert await scene.journey(message) == Journey(
-        replace(accepted, delivery=Delivery.ERROR, error_at=NOW + SECOND, cause="refused:11", facts=1, wake_at=None),
+        replace(
+            accepted,
+            delivery=Delivery.ERROR,
+            error_at=NOW + SECOND,
+            cause="refused:11",
+            facts=1,
+            events=2,
+            wake_at=None,
+        ),
         [
             replace(
                 submission.attempt,

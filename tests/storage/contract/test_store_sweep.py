@@ -33,7 +33,9 @@ async def test_message_still_queued_at_the_end_of_its_validity_has_expired(scene
     at = NOW + VALIDITY
     assert await scene.store.sweep(at, 10) == (1, scene.events(message, (State.ERROR, at)))
     assert await scene.journey(message) == Journey(
-        replace(accepted, delivery=Delivery.PRESUMED_LOST, error_at=at, cause="expired", facts=1, wake_at=None),
+        replace(
+            accepted, delivery=Delivery.PRESUMED_LOST, error_at=at, cause="expired", facts=1, events=2, wake_at=None
+        ),
         [],
     )
     assert await scene.store.next_due("live") is None
@@ -68,7 +70,7 @@ async def test_receipt_that_never_comes_ends_in_an_unknown_error(scene: Scene) -
     assert await scene.store.sweep(at - 1, 10) == (0, [])
     assert await scene.store.sweep(at, 10) == (1, scene.events(message, (State.ERROR, at)))
     assert await scene.read(message) == replace(
-        sent, delivery=Delivery.PRESUMED_LOST, error_at=at, cause="unknown", facts=2, wake_at=None
+        sent, delivery=Delivery.PRESUMED_LOST, error_at=at, cause="unknown", facts=2, events=3, wake_at=None
     )
 
 

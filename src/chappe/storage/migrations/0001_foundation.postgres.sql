@@ -52,6 +52,7 @@ CREATE TABLE message (
     in_doubt smallint NOT NULL DEFAULT 0,
     resent integer NOT NULL DEFAULT 0,
     facts integer NOT NULL DEFAULT 0,
+    events smallint NOT NULL DEFAULT 1,
     wake_at bigint
 ) PARTITION BY RANGE (id);
 

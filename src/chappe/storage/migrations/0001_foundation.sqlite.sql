@@ -56,6 +56,7 @@ CREATE TABLE message (
     in_doubt INTEGER NOT NULL DEFAULT 0,
     resent INTEGER NOT NULL DEFAULT 0,
     facts INTEGER NOT NULL DEFAULT 0,
+    events INTEGER NOT NULL DEFAULT 1,
     wake_at INTEGER
 ) STRICT;
 

@@ -1,0 +1,276 @@
+"""Webhooks as the store has them: endpoints, deliveries, and the feed of events, for every engine.
+
+The events and their deliveries themselves are written by `work`, in the transaction that reaches a state (statement
+`insert_event`); what is posted is put together when it is claimed. Steps as in `work`; the calls of the ports are the
+same for both engines, which say only how they change something and how they look something up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from chappe.core.message import AccountId, MessageId, State
+from chappe.core.webhooks import (
+    EVENTS_KEPT_MS,
+    LIVE_SECRETS,
+    Cursor,
+    Delivery,
+    DeliveryId,
+    Endpoint,
+    EndpointId,
+    Fate,
+    Notice,
+    Settled,
+    event_body,
+)
+from chappe.storage.work import STATES, Row, Steps, Workspace, ask, tell
+
+EXHAUSTED_AT_ONCE = 10_000
+"""Deliveries that one transaction gives up at most: it stays short."""
+DROPPED_AT_ONCE = 10_000
+"""Old events, and old deliveries, that one call drops at most."""
+WAITING, EXHAUSTED = 0, 2
+"""How fates are stored; 1 is delivered."""
+REPLY = STATES.index(State.REPLY)
+
+
+# --- records and rows --------------------------------------------------------------------------------
+
+
+def endpoint_of(row: Row) -> Endpoint:
+    """A row of `endpoint`, its columns in the order of the record's fields."""
+    endpoint = Endpoint(*row)
+    endpoint.secrets = tuple(row[3].split())
+    endpoint.states = frozenset(state for place, state in enumerate(STATES) if row[4] >> place & 1)
+    return endpoint
+
+
+def states_of(states: frozenset[State]) -> int:
+    """As they are stored: a set of bits."""
+    return sum(1 << STATES.index(state) for state in states)
+
+
+def notice_of(row: Sequence[Any]) -> Notice:
+    """The last columns of `delivery_contents` and of `list_events`."""
+    message, sequence, state, at, number, category, test, reply_text = row
+    return Notice(MessageId(message), sequence, STATES[state], at, number, category, bool(test), reply_text)
+
+
+# --- deliveries --------------------------------------------------------------------------------------
+
+
+Wanted: TypeAlias = Sequence[tuple[EndpointId, int]]
+"""Endpoints, and how many deliveries each may get."""
+
+
+def share_out(due: Sequence[EndpointId], limit: int, rooms: Mapping[EndpointId, int], probes: int) -> Wanted:
+    """What may be claimed for the endpoints that have something due, the longest due first."""
+    wanted: list[tuple[EndpointId, int]] = []
+    for endpoint in due:
+        room = rooms.get(endpoint)
+        if room is None:
+            room = int(probes > 0)
+            probes -= 1
+        if room > 0:
+            wanted.append((endpoint, min(room, limit)))
+    return wanted
+
+
+def claim_deliveries(wanted: Wanted, limit: int, now: int, lease_ms: int) -> Steps[list[Delivery]]:
+    """See `Notifying.claim_deliveries`."""
+    found = yield from ask("due_deliveries", [(endpoint, now, most) for endpoint, most in wanted])
+    ids = [id_ for _, id_ in sorted(found)[:limit]]
+    yield from tell("lease_delivery", [(now + lease_ms, id_) for id_ in sorted(ids)])
+    rows = yield from ask("delivery_contents", [(REPLY, id_) for id_ in ids])
+    claimed: dict[int, Delivery] = {}
+    for id_, endpoint, tries, url, secrets, failing_since, *told in rows:
+        notice = notice_of(told)
+        claimed[id_] = Delivery(
+            DeliveryId(id_),
+            EndpointId(endpoint),
+            notice.id,
+            url,
+            tuple(secrets.split()),
+            event_body(notice),
+            tries,
+            failing_since,
+        )
+    # Whatever cannot be told any more, because its message was erased, would be claimed for ever.
+    yield from tell("exhaust_delivery", [("erased", now, id_) for id_ in sorted(set(ids) - claimed.keys())])
+    return [claimed[id_] for id_ in ids if id_ in claimed]
+
+
+def record_outcomes(settled: Sequence[Settled], now: int) -> Steps[None]:
+    """See `Notifying.record_outcomes`. In the order of ids, so that two nodes wait for each other and not entangle."""
+    by_fate: dict[Fate, list[Settled]] = {fate: [] for fate in Fate}
+    for one in sorted(settled, key=lambda one: one.id):
+        by_fate[one.fate].append(one)
+    delivered, disabled = by_fate[Fate.DELIVERED], by_fate[Fate.DISABLED]
+    failed = sorted(by_fate[Fate.WAITING] + by_fate[Fate.EXHAUSTED] + disabled, key=lambda one: one.id)
+    yield from tell("deliver", [(one.tries, one.word, one.took_ms, now, one.id) for one in delivered])
+    yield from tell("fail_delivery", [_failure(one, now) for one in failed])
+    yield from tell("release_delivery", [(one.id, one.tries_before) for one in by_fate[Fate.RELEASED]])
+    words = {one.endpoint: one.word for one in failed}
+    yield from tell("endpoint_fails", [(now, word, endpoint) for endpoint, word in sorted(words.items())])
+    yield from tell("endpoint_takes", [(endpoint,) for endpoint in sorted({one.endpoint for one in delivered})])
+    gone = sorted({one.endpoint for one in disabled})
+    yield from tell("disable_endpoint", [(now, endpoint) for endpoint in gone])
+    for endpoint in gone:
+        yield from exhaust_waiting(endpoint, _EVER, _EVER)
+
+
+def _failure(one: Settled, now: int) -> Row:
+    waits = one.fate is Fate.WAITING
+    return (
+        WAITING if waits else EXHAUSTED,
+        one.next_try_at,
+        one.tries,
+        one.word,
+        one.took_ms,
+        None if waits else now,
+        one.id,
+        one.tries_before,
+    )
+
+
+def exhaust_waiting(endpoint: EndpointId, made_before: int, now: int) -> Steps[int]:
+    """See `Notifying.exhaust_waiting`; what is left over the bound `tidy` gives up, or the next call."""
+    rows = yield from ask("exhaust_waiting", [(now, endpoint, made_before, now, EXHAUSTED_AT_ONCE)])
+    return len(rows)
+
+
+_EVER = (1 << 62) - 1
+
+
+# --- endpoints ---------------------------------------------------------------------------------------
+
+
+def add_endpoint(account: AccountId, url: str, secret: str, states: frozenset[State], now: int) -> Steps[Endpoint]:
+    [row] = yield from ask("insert_endpoint", [(account, url, secret, states_of(states), now)])
+    return endpoint_of(row)
+
+
+def remove_endpoint(account: AccountId, endpoint: EndpointId) -> Steps[bool]:
+    return bool((yield from ask("remove_endpoint", [(account, endpoint)])))
+
+
+def enable_endpoint(account: AccountId, endpoint: EndpointId) -> Steps[bool]:
+    return bool((yield from ask("enable_endpoint", [(account, endpoint)])))
+
+
+def add_secret(account: AccountId, endpoint: EndpointId, secret: str) -> Steps[Endpoint | None]:
+    rows = yield from ask("take_endpoint", [(account, endpoint)])
+    if not rows:
+        return None
+    found = endpoint_of(rows[0])
+    found.secrets = (secret, *found.secrets)[:LIVE_SECRETS]
+    yield from tell("set_secrets", [(" ".join(found.secrets), endpoint)])
+    return found
+
+
+def replay(account: AccountId, endpoint: EndpointId, since: int, limit: int, now: int) -> Steps[int | None]:
+    rows = yield from ask("take_endpoint", [(account, endpoint)])
+    if not rows or endpoint_of(rows[0]).disabled_at is not None:
+        return None
+    return len((yield from ask("replay", [(now, endpoint, since, limit)])))
+
+
+# --- the passing of time -----------------------------------------------------------------------------
+
+
+def tidy(now: int) -> Steps[None]:
+    """See `Telling.tidy_events`."""
+    for (endpoint,) in (yield from ask("unwanted_endpoints", [()])):
+        yield from exhaust_waiting(endpoint, _EVER, now)
+    yield from tell("drop_events", [(DROPPED_AT_ONCE, now - EVENTS_KEPT_MS)])
+    yield from tell("drop_deliveries", [(DROPPED_AT_ONCE, now - EVENTS_KEPT_MS)])
+
+
+# --- the calls ---------------------------------------------------------------------------------------
+
+JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
+    "claim_deliveries": claim_deliveries,
+    "record_outcomes": record_outcomes,
+    "exhaust_waiting": exhaust_waiting,
+    "add_endpoint": add_endpoint,
+    "remove_endpoint": remove_endpoint,
+    "enable_endpoint": enable_endpoint,
+    "add_secret": add_secret,
+    "replay": replay,
+    "tidy_events": tidy,
+}
+"""The kinds of job; a payload is the arguments."""
+
+
+def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
+    """As an engine runs it; journeys have no part in it."""
+    return lambda _, payload: JOBS[kind](*payload)
+
+
+class WebhookCalls:
+    """`Notifying` and `Telling`, for an engine that says how."""
+
+    async def _change(self, kind: str, payload: Row) -> Any:
+        """Runs a job in a transaction."""
+        raise NotImplementedError
+
+    async def _look_up(self, statement: str, values: Row) -> list[Row]:
+        raise NotImplementedError
+
+    async def claim_deliveries(
+        self, limit: int, now: int, lease_ms: int, rooms: Mapping[EndpointId, int], probes: int
+    ) -> list[Delivery]:
+        due = [EndpointId(endpoint) for (endpoint,) in await self._look_up("due_endpoints", (now,))]
+        wanted = share_out(due, limit, rooms, probes)
+        if not wanted or limit <= 0:
+            return []
+        claimed: list[Delivery] = await self._change("claim_deliveries", (wanted, limit, now, lease_ms))
+        return claimed
+
+    async def record_outcomes(self, settled: Sequence[Settled], now: int) -> None:
+        await self._change("record_outcomes", (settled, now))
+
+    async def exhaust_waiting(self, endpoint: EndpointId, made_before: int, now: int) -> int:
+        count: int = await self._change("exhaust_waiting", (endpoint, made_before, now))
+        return count
+
+    async def add_endpoint(
+        self, account: AccountId, url: str, secret: str, states: frozenset[State], now: int
+    ) -> Endpoint:
+        endpoint: Endpoint = await self._change("add_endpoint", (account, url, secret, states, now))
+        return endpoint
+
+    async def list_endpoints(self, account: AccountId) -> list[Endpoint]:
+        return [endpoint_of(row) for row in await self._look_up("list_endpoints", (account,))]
+
+    async def find_endpoint(self, account: AccountId, endpoint: EndpointId) -> Endpoint | None:
+        rows = await self._look_up("find_endpoint", (account, endpoint))
+        return endpoint_of(rows[0]) if rows else None
+
+    async def remove_endpoint(self, account: AccountId, endpoint: EndpointId) -> bool:
+        removed: bool = await self._change("remove_endpoint", (account, endpoint))
+        return removed
+
+    async def enable_endpoint(self, account: AccountId, endpoint: EndpointId) -> bool:
+        enabled: bool = await self._change("enable_endpoint", (account, endpoint))
+        return enabled
+
+    async def add_secret(self, account: AccountId, endpoint: EndpointId, secret: str) -> Endpoint | None:
+        found: Endpoint | None = await self._change("add_secret", (account, endpoint, secret))
+        return found
+
+    async def replay(self, account: AccountId, endpoint: EndpointId, since: int, limit: int, now: int) -> int | None:
+        count: int | None = await self._change("replay", (account, endpoint, since, limit, now))
+        return count
+
+    async def list_events(self, account: AccountId, after: Cursor, limit: int) -> list[tuple[Cursor, Notice]]:
+        rows = await self._look_up("list_events", (REPLY, account, after.transaction, after.event, limit))
+        return [(Cursor(transaction, event), notice_of(told)) for transaction, event, *told in rows]
+
+    async def find_feed_end(self, account: AccountId) -> Cursor:
+        rows = await self._look_up("find_feed_end", (account,))
+        return Cursor(rows[0][0], rows[0][1] or 0) if rows else Cursor()
+
+    async def tidy_events(self, now: int) -> None:
+        await self._change("tidy_events", (now,))

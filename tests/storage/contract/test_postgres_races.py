@@ -17,11 +17,25 @@ from typing import Any, TypeVar
 
 import pytest
 from postgres_server import PostgresServer
-from store_scene import MINUTE, NOW, NUMBER, SECOND, SHORT_CODE, Scene, a_receipt, a_send, answered, doubted, in_parts
+from store_scene import (
+    MINUTE,
+    NOW,
+    NUMBER,
+    SECOND,
+    SHORT_CODE,
+    Scene,
+    a_receipt,
+    a_send,
+    an_inbound,
+    answered,
+    doubted,
+    in_parts,
+)
 
 from chappe.core.lifecycle import DOUBT_LASTS_MS
 from chappe.core.message import (
     Accepted,
+    Family,
     Idempotency,
     MessageId,
     NotAccepted,
@@ -368,6 +382,30 @@ async def test_claim_of_a_connector_that_is_being_taken_over_claims_nothing(node
     claim = await nodes.begun(nodes.other.claim("operator", epoch, "live", 10, NOW))
     await commit()
     assert await claim == []
+
+
+async def test_claim_begun_while_a_stop_is_being_stored_sees_it(nodes: Nodes) -> None:
+    scene = nodes.scene
+    await scene.hand_over()
+    await scene.accept(family=Family.MARKETING)
+    stop = [an_inbound("STOP", connector="operator", at=NOW + MINUTE)]
+    _, commit = await nodes.held(work.receive(workspace(), stop, NOW + MINUTE))
+    claim = await nodes.begun(nodes.other.claim("operator", scene.epochs["operator"], "live", 10, NOW + MINUTE))
+    await commit()
+    assert await claim == []
+
+
+async def test_stop_is_stored_after_the_claims_that_have_not_seen_it(nodes: Nodes) -> None:
+    scene = nodes.scene
+    await scene.hand_over()
+    await scene.accept(family=Family.MARKETING)
+    claimed, commit = await nodes.held(
+        work.claim(workspace(), "operator", scene.epochs["operator"], "live", 10, NOW + MINUTE)
+    )
+    stop = await nodes.begun(nodes.other.receive([an_inbound("STOP", connector="operator", at=NOW + MINUTE)], NOW))
+    await commit()
+    [reply] = await stop
+    assert (len(claimed), reply.keyword) == (1, "STOP")
 
 
 # --- the rest ----------------------------------------------------------------------------------------

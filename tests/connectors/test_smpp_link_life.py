@@ -154,6 +154,28 @@ async def test_an_operator_that_cannot_be_reached_is_knocked_at_steadily(
     assert set(said[1:]) == {"DEBUG"}, "once is enough"
 
 
+@pytest.mark.parametrize(("held", "pauses"), [(0.0, [0.1, 0.2, 0.4]), (1.0, [0.1, 0.1, 0.1])])
+async def test_a_bind_that_held_is_made_again_soon_and_one_that_did_not_later(
+    journey: Journey,
+    operator: Operator,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    held: float,
+    pauses: list[float],
+) -> None:
+    loop = asyncio.get_running_loop()
+    real, ahead = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    with caplog.at_level(logging.INFO):
+        connector = journey.connect(operator.port, retry_seconds=0.1, longest_retry_seconds=600)
+        for binds in (1, 2, 3):
+            await journey.until(lambda so_far=binds: connector.counts.binds == so_far)  # type: ignore[misc]
+            ahead += held
+            operator.links[-1].abort()
+        await journey.until(lambda: connector.counts.binds == 4)
+    assert [vars(record)["pause_seconds"] for record in caplog.records if "pause_seconds" in vars(record)] == pauses
+
+
 async def test_refusals_of_the_bind_are_not_forgotten_while_it_was_away(
     journey: Journey, operator: Operator, chaos: Chaos, caplog: pytest.LogCaptureFixture
 ) -> None:

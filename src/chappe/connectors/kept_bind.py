@@ -86,7 +86,6 @@ class KeptBind:
         self._decided = asyncio.Event()
         """The bind is answered, or the link is gone."""
         self._failures = 0
-        self._last_pause = 0.0
         self._unreached = False
         """Whether the last connection could not be made."""
         self._knocks = 0
@@ -313,8 +312,8 @@ class KeptBind:
         settings = self._settings
         if self._bound_at is not None:
             self._away_since = now
-            if now - self._bound_at > self._last_pause:
-                # It held for longer than it was waited for: there is nothing to spare the operator.
+            if now - self._bound_at >= settings.retry_seconds:
+                # It held: what ended it was no refusal, and the operator may be back any moment.
                 self._failures = 0
         elif now - self._away_since > ALARM_SECONDS and not self._alarmed:
             self._alarmed = True
@@ -325,7 +324,6 @@ class KeptBind:
             longest = settings.longest_retry_seconds
             pause = longest if self._wrong_credentials else min(settings.retry_seconds * 2**self._failures, longest)
             self._failures = min(self._failures + 1, 30)
-        self._last_pause = pause
         return pause * (0.75 + self._chance() / 2)
 
 

@@ -73,6 +73,15 @@ LANES = {
 """The lane of each kind of job; the others take `other`."""
 
 
+WALLED: Mapping[str, int] = {
+    "list_events": 1,
+    "find_feed_end": 0,
+    "list_endpoints": 0,
+    "find_endpoint": 0,
+}
+"""Lists, searches and exports → where among their values the account stands."""
+
+
 async def open_postgres(
     url: str, *, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS
 ) -> PostgresStore:
@@ -90,12 +99,19 @@ async def open_postgres(
             log.info("database migrated", extra={"steps": applied})
         await refuse_unfinished_postgres_copy(connection)
         await connection.fetch(own["make_partitions"])
+        await connection.execute(own["build_wall"])
+        walled = bool(await connection.fetchval(own["has_wall"]))
+        if not walled:
+            log.warning(
+                "no second wall between accounts: our database user may not create roles. CREATE ROLE chappe_account "
+                "NOLOGIN, GRANT it to that user, and start again"
+            )
         await _warn_of_promises(connection, own)
     except OUTAGES as error:
         raise StoreUnavailable(f"cannot open {servers}: {error}") from error
     finally:
         await postgres_connection.close(connection)
-    return PostgresStore(servers, own, doubt_lasts_ms, uuid4())
+    return PostgresStore(servers, own, doubt_lasts_ms, uuid4(), walled=walled)
 
 
 async def _warn_of_promises(connection: Connection, own: Mapping[str, str]) -> None:
@@ -116,8 +132,11 @@ class PostgresStore(webhooks.WebhookCalls):
         own: dict[str, str],
         doubt_lasts_ms: Mapping[InDoubtPolicy, int | None],
         instance: UUID,
+        *,
+        walled: bool,
     ) -> None:
-        """`instance`: unique to this store among all processes that use the database."""
+        """`instance`: unique to this store among all processes that use the database. `walled`: lists are read as a
+        role that sees one account."""
         self.doubt_lasts_ms = doubt_lasts_ms
         sql = statements.load("postgres") | own
         handlers = self._handlers()
@@ -127,7 +146,7 @@ class PostgresStore(webhooks.WebhookCalls):
             lane: Lane(
                 lane,
                 [
-                    ReadingWorker(servers, sql)
+                    ReadingWorker(servers, sql, WALLED if walled else {})
                     if lane == "reading"
                     else WritingWorker(servers, next(names), sql, own, handlers, self._bell.ring)
                     for _ in range(workers)

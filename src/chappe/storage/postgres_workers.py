@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from chappe.core.errors import StoreUnavailable
@@ -222,12 +222,14 @@ class WritingWorker:
 class ReadingWorker:
     """Answers look-ups: those that wait for the same statement share one query. `Worker` of a lane.
 
-    A job's kind is its statement, its payload the values; its result are the rows, without their place.
+    A job's kind is its statement, its payload the values; its result are the rows, without their place. Those of
+    `walled` are asked one by one, as a role that sees only the account that stands at this place among the values.
     """
 
-    def __init__(self, servers: Servers, sql: Mapping[str, str]) -> None:
+    def __init__(self, servers: Servers, sql: Mapping[str, str], walled: Mapping[str, int]) -> None:
         self._servers = servers
         self._sql = sql
+        self._walled = walled
         self._connection: Connection | None = None
 
     @property
@@ -245,10 +247,10 @@ class ReadingWorker:
         by_statement: dict[str, list[Job]] = {}
         for job in jobs:
             by_statement.setdefault(job.kind, []).append(job)
-        for statement, group in by_statement.items():
+        for statement, group in self._groups(by_statement):
             try:
                 async with asyncio.timeout(STEPS_SECONDS):
-                    found = await self._look_up(statement, [job.payload for job in group])
+                    found = await self._ask(statement, [job.payload for job in group])
             except Exception as error:
                 outage = is_outage(error)
                 if outage and self._connection is not None:
@@ -258,6 +260,27 @@ class ReadingWorker:
             else:
                 for job, rows in zip(group, found, strict=True):
                     job.succeed(rows)
+
+    def _groups(self, by_statement: Mapping[str, list[Job]]) -> Iterator[tuple[str, list[Job]]]:
+        for statement, jobs in by_statement.items():
+            if statement in self._walled:
+                yield from ((statement, [job]) for job in jobs)
+            else:
+                yield statement, jobs
+
+    async def _ask(self, statement: str, payloads: list[Row]) -> list[list[Row]]:
+        place = self._walled.get(statement)
+        if place is None:
+            return await self._look_up(statement, payloads)
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            raise ConnectionError("the connection is lost")
+        await connection.execute(self._sql["behind_wall"].format(account=int(payloads[0][place])))
+        try:
+            return await self._look_up(statement, payloads)
+        finally:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
 
     async def _look_up(self, statement: str, payloads: list[Row]) -> list[list[Row]]:
         if self._connection is None or self._connection.is_closed():

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from chappe.cluster.cluster import Cluster
+from chappe.cluster.postgres import PostgresServer
 from chappe.simulator import Mood
 from proofs.findings import Findings, Report, silent
 from proofs.traffic import Traffic, judge
@@ -29,6 +30,7 @@ async def restarts(
     chance = random.Random(seed)
 
     async def restart(cluster: Cluster) -> None:
+        """Returns once it is there again."""
         how = chance.choice((signal.SIGINT, signal.SIGQUIT))
         await asyncio.to_thread(cluster.postgres.primary.stop, how)
         await asyncio.sleep(chance.uniform(0, 1))
@@ -43,11 +45,12 @@ async def failovers(
     """The primary crashes, a standby is promoted, and the dead one comes back as a standby."""
     chance = random.Random(seed)
 
-    async def fail_over(cluster: Cluster) -> None:
+    async def fail_over(cluster: Cluster) -> PostgresServer:
+        """Returns the one that is dead, once there is another primary."""
         dead = await asyncio.to_thread(cluster.postgres.crash_primary)
         await asyncio.sleep(chance.uniform(0, 0.5))
         await asyncio.to_thread(cluster.postgres.promote)
-        await asyncio.to_thread(cluster.postgres.rejoin, dead)
+        return dead
 
     return await _prove(folder, "promotions", fail_over, count, chance, nodes, 2, rate, report)
 
@@ -55,7 +58,7 @@ async def failovers(
 async def _prove(
     folder: Path,
     what: str,
-    happens: Callable[[Cluster], Awaitable[None]],
+    happens: Callable[[Cluster], Awaitable[PostgresServer | None]],
     count: int,
     chance: random.Random,
     nodes: int,
@@ -74,7 +77,7 @@ async def _prove(
         problems = []
         for number in range(1, count + 1):
             await asyncio.sleep(chance.uniform(BETWEEN_SECONDS, 2 * BETWEEN_SECONDS))
-            await happens(cluster)
+            dead = await happens(cluster)
             back, submits = time.monotonic(), operator.counts["submits"]
             resumed = await traffic.resumed(back, RESUME_SECONDS)
             while operator.counts["submits"] == submits and time.monotonic() < back + RESUME_SECONDS:
@@ -84,6 +87,8 @@ async def _prove(
                 problems.append(f"{what} {number}: not resumed after {RESUME_SECONDS:.0f} s")
             slowest["accepts"] = max(slowest["accepts"], resumed or RESUME_SECONDS)
             slowest["submits"] = max(slowest["submits"], submitted)
+            if dead is not None:
+                await asyncio.to_thread(cluster.postgres.rejoin, dead)
             report(f"{what} {number} of {count}; {len(traffic.ids)} accepted")
         await traffic.stop()
         findings = await judge(traffic, operator, cluster.base_url, cluster.key, report)

@@ -206,7 +206,7 @@ def _settings_of(kind: type[msgspec.Struct], variable: str, leave_out: set[str])
 def _default(field: msgspec.structs.FieldInfo) -> str:
     value: object = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     match value:
-        case None | "" | {}:
+        case None | "" | () | {}:
             return "none"
         case bool():
             return str(value).lower()

@@ -15,6 +15,7 @@ import pytest
 
 from chappe.api.openapi import describe_api
 from chappe.api.schemas import SendAnswer, SendBody, StatusAnswer
+from chappe.api.webhooks import EndpointAnswer, EndpointBody, EventAnswer, EventsAnswer, ReplayAnswer
 from chappe.connectors.smpp import SmppSettings
 from chappe.settings import Settings, load_settings
 from chappe.simulator import Mood
@@ -122,6 +123,8 @@ def test_json_examples_have_the_shape_of_the_api(page: Path) -> None:
             assert list(answer) == sorted(answer)
             assert answer.keys() <= set(StatusAnswer.__struct_fields__)
             assert answer[answer["state"]] == answer["stateDate"]
+        elif "event" in answer:
+            assert list(answer) == list(msgspec.to_builtins(msgspec.convert(answer, EventAnswer)))
         elif "creditsUsed" in answer:
             assert list(answer) == list(SendAnswer.__struct_fields__)
         else:
@@ -155,8 +158,11 @@ def test_every_route_and_member_is_described() -> None:
     text = prose_of((DOCS / "reference/api.md").read_text("utf-8"))
     described = describe_api()["paths"]
     served = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
+    webhooks = (EndpointBody, EndpointAnswer, EventAnswer, EventsAnswer, ReplayAnswer)
     members = {
-        field.encode_name for kind in (SendBody, SendAnswer, StatusAnswer) for field in msgspec.structs.fields(kind)
+        field.encode_name
+        for kind in (SendBody, SendAnswer, StatusAnswer, *webhooks)
+        for field in msgspec.structs.fields(kind)
     }
     words = set(re.findall("`([^`]+)`", text))
     assert (served | members) - words == set()

@@ -230,3 +230,17 @@ def test_wrong_operator_setting_names_its_variable() -> None:
 @pytest.mark.parametrize("database", ["postgresql://me:secret@a,b:5433/chappe?sslmode=require", "postgres://db/chappe"])
 def test_database_may_be_a_postgresql_which_is_no_file(database: str) -> None:
     assert load_settings(environ={}, options={"database": database}).database_path is None
+
+
+def test_networks_for_webhooks_are_a_list_in_the_file_and_have_commas_in_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "chappe.toml"
+    file.write_text('webhook_networks = ["10.1.0.0/16", "fd00::/8"]\n')
+    assert load_settings(file, environ={}).webhook_networks == ("10.1.0.0/16", "fd00::/8")
+    given = load_settings(environ={"CHAPPE_WEBHOOK_NETWORKS": "10.1.0.0/16, 127.0.0.1"})
+    assert given.webhook_networks == ("10.1.0.0/16", "127.0.0.1")
+
+
+@pytest.mark.parametrize("given", ["10.1.0.1/16", "example.org", "10.1.0.0/16,"])
+def test_a_network_for_webhooks_that_is_none_is_named(given: str) -> None:
+    with pytest.raises(SettingsError, match=r"^CHAPPE_WEBHOOK_NETWORKS: webhook_networks: "):
+        load_settings(environ={"CHAPPE_WEBHOOK_NETWORKS": given})

@@ -1,6 +1,6 @@
 """The wiring: what a server consists of, in which order it starts and stops. The only module that knows all others.
 
-    store ─ simulator ─ sweep ─ leases, and with each a connector and its dispatcher ─ HTTP
+    store ─ simulator ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ HTTP
 
 Stopping goes the other way round: no request is accepted any more, no claim begins, each connector answers what it
 owes and empties its window, the leases go back, and only then the store closes. What was accepted and has not left
@@ -30,12 +30,17 @@ from chappe.connectors.smpp import SmppConnector, SmppSettings
 from chappe.core.errors import ChappeError
 from chappe.core.message import Event, Holder, Inbound, Submission
 from chappe.core.ports import Store
+from chappe.core.targets import parse_networks
 from chappe.flow import inbound, sweep
 from chappe.flow.accept import LIVE, SIMULATOR
 from chappe.flow.dispatch import Dispatcher
 from chappe.flow.hold import Watch
 from chappe.flow.lease import Leases
+from chappe.flow.live import Live
+from chappe.flow.notify import Notifier
 from chappe.flow.settle import Settlement
+from chappe.notifier.child import Child
+from chappe.notifier.pipe import Start
 from chappe.settings import Settings
 from chappe.simulator import Simulator
 from chappe.storage.opening import hold, open_store
@@ -43,6 +48,8 @@ from chappe.storage.opening import hold, open_store
 log = logging.getLogger(__name__)
 
 SIMULATOR_WINDOW = 100
+NOTIFIER_DRAIN_SECONDS = 5.0
+"""How long webhooks under way may take at the end; what is not answered then is posted again."""
 LOST_DRAIN_SECONDS = 3.0
 """How long a connector that another node is about to take may wait for its answers."""
 TOKEN_LETTERS = string.ascii_letters + string.digits
@@ -128,6 +135,9 @@ class Node:
         self._leases: Leases
         self._hold: Watch
         self._server: Server
+        self._live = Live()
+        self._notifier: Notifier | None = None
+        self._notifying: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._broken = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -198,6 +208,8 @@ class Node:
         )
         stack.push_async_callback(self._leases.close)
         stack.push_async_callback(self._drain)
+        self._notifier = Notifier(self.store, Child(Start(allow=settings.webhook_networks)), _now_ms)
+        self._notifying = self._run_for_ever("notifier", self._notifier.run())
         await self._leases.beat()
         self._run_for_ever("leases", self._leases.run())
 
@@ -212,10 +224,14 @@ class Node:
             wake=self._wake,
             readiness=self._readiness,
             token=_token,
+            chance=secrets.token_bytes,
+            live=self._live,
+            webhook_networks=parse_networks(settings.webhook_networks),
         )
         self._server = make_server(create_app(services), host, port)
         await self._server.start()
         self._stack.push_async_callback(self._server.stop)
+        self._stack.callback(self._live.close)
         self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.port}"
         if services.public_url is None and live_route == SIMULATOR:
             services.public_url = self.base_url
@@ -277,19 +293,31 @@ class Node:
         """Ends everything in the background: leases and sweep first, then each line in order."""
         lines, self._lines = list(self._lines.values()), {}
         in_lines = {task for line in lines for task in line.tasks}
-        await asyncio.gather(*(_cancel(task) for task in self._background - in_lines))
-        await asyncio.gather(*(line.end(self.settings.drain_seconds) for line in lines))
+        await asyncio.gather(*(_cancel(task) for task in self._background - in_lines - {self._notifying}))
+        ends = [line.end(self.settings.drain_seconds) for line in lines]
+        if self._notifier is not None:
+            ends.append(self._notifier.stop(min(self.settings.drain_seconds, NOTIFIER_DRAIN_SECONDS)))
+        await asyncio.gather(*ends)
 
     # --- what the parts tell each other ---
 
     def _publish(self, events: Sequence[Event]) -> None:
         """Public states reached. Settled messages make room and may be queued again."""
+        self._live.publish(events)
+        self._wake_notifier()
         self._wake_all()
 
     async def _receive(self, messages: Sequence[Inbound]) -> bool:
-        return await inbound.receive(self.store, messages, _now_ms())
+        stored = await inbound.receive(self.store, messages, _now_ms())
+        self._wake_notifier()
+        return stored
+
+    def _wake_notifier(self) -> None:
+        if self._notifier is not None:
+            self._notifier.wake()
 
     def _wake(self, route: str) -> None:
+        self._wake_notifier()  # accepted: the first of its events
         for line in self._lines.values():
             if self._operators[line.name][1] == route:
                 line.wake()

@@ -13,13 +13,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from chappe.connectors.smpp import SmppSettings
 from chappe.core.errors import ChappeError
+from chappe.core.targets import parse_networks
 
 _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
 _LISTEN = rf"\A(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):{_PORT}\Z"
@@ -62,9 +63,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What this node is called among those that share a database; the host's name and the port if not given."""
     role: Annotated[Literal["all", "api", "worker"], Meta(description='"all", "api" or "worker"')] = "all"
     """What this node does: `api` only answers requests, `worker` only speaks to operators and sweeps."""
+    webhook_networks: Annotated[
+        tuple[str, ...], Meta(description='networks such as "10.1.0.0/16"; in a variable with commas between them')
+    ] = ()
+    """Networks on the premises that webhooks may go to; otherwise they go to public addresses only."""
     log_format: Annotated[Literal["text", "json"], Meta(description='"text" or "json"')] = "text"
     operators: tuple[SmppSettings, ...] = ()
     """The tables `[operators.NAME]`, in the order of the file."""
+
+    def __post_init__(self) -> None:
+        try:
+            parse_networks(self.webhook_networks)
+        except ValueError as error:
+            raise ValueError(f"webhook_networks: {error}") from error
 
     @property
     def address(self) -> tuple[str, int]:
@@ -201,8 +212,11 @@ def _build(kind: type[T], given: Mapping[str, _Given], what: str, already: Mappi
 
 
 def _convert(name: str, entry: _Given, hint: Any) -> object:
+    given = entry.value
+    if entry.is_text and get_args(hint)[:1] == (tuple[str, ...],):
+        given = [piece.strip() for piece in str(given).split(",")]
     try:
-        value: object = msgspec.convert(entry.value, hint, strict=not entry.is_text)
+        value: object = msgspec.convert(given, hint, strict=not entry.is_text)
     except msgspec.ValidationError as error:
         allowed = next((meta.description for meta in getattr(hint, "__metadata__", ()) if meta.description), None)
         if allowed is None:

@@ -27,6 +27,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.ports import Store
+from chappe.flow.live import Live
 from chappe.storage.sqlite import open_sqlite
 
 NOW = 1_800_000_000_000
@@ -134,6 +135,8 @@ async def open_scene(path: Path, *, public_url: str | None = PUBLIC_URL) -> Asyn
             wake=lambda route: scene.woken.append(route),
             readiness=lambda: scene.readiness,
             token=lambda: f"Token{next(counter):07}",
+            chance=lambda count: bytes([next(counter) % 256] * count),
+            live=Live(),
         )
         app = create_app(services)
         headers = {"X-Primotexto-ApiKey": KEY, "Accept-Language": "en"}

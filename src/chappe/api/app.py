@@ -33,6 +33,7 @@ from chappe.api.problems import (
     problem_of,
 )
 from chappe.api.services import Services
+from chappe.api.webhooks import webhook_routes
 from chappe.core.errors import ChappeError
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ class Api:
         try:
             # With "app" in its scope the router raises its 404 and 405 instead of answering in plain text.
             await self._router({**scope, "app": self}, receive, send_with_id)
+        except ClientGone:
+            return
         except BaseException as error:
             answer = _failure(error, scope, request_id)
             if started:
@@ -117,7 +120,7 @@ def create_app(services: Services) -> Api:
         "/v2/marketing/messages/send": {"POST": messages.send_marketing},
         "/v2/messages/status": {"GET": messages.find_status},
     }
-    routes = [*link_routes(services), *health_routes(services), *openapi_routes()]
+    routes = [*link_routes(services), *health_routes(services), *openapi_routes(), *webhook_routes(services)]
     return Api(hot, Router(routes, redirect_slashes=False), RequestIds(services.token()[:10]))
 
 

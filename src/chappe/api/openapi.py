@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from chappe.api.problems import IDEMPOTENCY, KINDS, Hint, ProblemAnswer
 from chappe.api.schemas import SendAnswer, SendBody, StatusAnswer
+from chappe.api.webhooks import BODIES as WEBHOOK_BODIES
 
 Node: TypeAlias = dict[str, Any]
 
@@ -33,10 +34,11 @@ def openapi_routes() -> list[Route]:
 def describe_api() -> Node:
     """The whole document."""
     _, schemas = msgspec.json.schema_components(
-        (SendBody, SendAnswer, StatusAnswer, ProblemAnswer), ref_template="#/components/schemas/{name}"
+        (SendBody, SendAnswer, StatusAnswer, ProblemAnswer, *WEBHOOK_BODIES), ref_template="#/components/schemas/{name}"
     )
     # Null and absent are the same here, so the records cannot say it.
     schemas["SendBody"]["required"] = ["number", "message"]
+    schemas["EndpointBody"]["required"] = ["url"]
     idempotency = _parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": 255})
     identifier = _parameter("identifier", "query", {"type": "string"})
     snapshot_id = _parameter("snapshotId", "query", {"type": "string", "pattern": "^[0-9]{1,19}$"})
@@ -59,12 +61,62 @@ def describe_api() -> Node:
                     "responses": _responses("The message's state.", "StatusAnswer", (*_ALWAYS, *_ASKING)),
                 }
             },
+            **_webhook_paths(),
         },
         "components": {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Primotexto-ApiKey"}},
         },
     }
+
+
+def _webhook_paths() -> Node:
+    whole = {"type": "integer", "minimum": 0}
+    id_ = {**_parameter("id", "path", whole), "required": True}
+    after, limit = _parameter("after", "query", {"type": "string"}), _parameter("limit", "query", whole)
+    since = _parameter("since", "query", whole)
+    last_event = _parameter("Last-Event-ID", "header", {"type": "string"})
+    create = {
+        "summary": "Have events posted to a URL; the secret is shown once",
+        "requestBody": {"required": True, "content": _json("EndpointBody")},
+        "responses": _responses("The webhook.", "EndpointAnswer", (*_ALWAYS, 73, 1004, 1005)),
+    }
+    stream = _responses("Server-sent events.", "EventAnswer", (*_ALWAYS, 76))
+    stream["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {
+        "/v2/webhooks": {
+            "get": {
+                "summary": "The account's webhooks",
+                "responses": _responses("All of them.", "EndpointsAnswer", _ALWAYS),
+            },
+            "post": create,
+        },
+        "/v2/webhooks/{id}": {"delete": _on_webhook("Remove a webhook", "RemovedAnswer", id_)},
+        "/v2/webhooks/{id}/enable": {
+            "post": _on_webhook("Enable a webhook that was disabled by a 410", "EndpointAnswer", id_)
+        },
+        "/v2/webhooks/{id}/rotate": {
+            "post": _on_webhook("A new secret, live beside the one before; it is shown once", "EndpointAnswer", id_)
+        },
+        "/v2/webhooks/{id}/replay": {
+            "post": _on_webhook("Post exhausted events again", "ReplayAnswer", id_, since, codes=(61, 1009))
+        },
+        "/v2/events": {
+            "get": {
+                "summary": "The events after a place, for receivers that were away",
+                "parameters": [after, limit],
+                "responses": _responses("The next events.", "EventsAnswer", _ALWAYS),
+            }
+        },
+        "/v2/events/stream": {
+            "get": {"summary": "Events as they come", "parameters": [last_event], "responses": stream}
+        },
+    }
+
+
+def _on_webhook(summary: str, schema: str, *parameters: Node, codes: Collection[int] = ()) -> Node:
+    responses = _responses("Done.", schema, (*_ALWAYS, 1008, *codes))
+    return {"summary": summary, "parameters": list(parameters), "responses": responses}
 
 
 def _responses(success: str, schema: str, codes: Collection[int]) -> Node:

@@ -23,6 +23,7 @@ NO_MESSAGE = 16
 INVALID_NUMBER = 11
 AUTHENTICATION_FAILED = 72
 INVALID_JSON = 73
+QUOTA_EXCEEDED = 76
 ACCOUNT_BLOCKED = 92
 
 RETRY_AFTER = b"1"
@@ -115,6 +116,8 @@ KINDS: Mapping[int, Kind] = {
         "This idempotency key has been used for another request.",
     ),
     1007: Kind(503, "Service momentanément indisponible, réessayez.", "Unavailable for the moment, try again."),
+    1008: Kind(404, "Ce webhook n'existe pas.", "No such webhook."),
+    1009: Kind(409, "Ce webhook est désactivé : réactivez-le d'abord.", "This webhook is disabled: enable it first."),
 }
 
 
@@ -132,6 +135,10 @@ class Hint(Enum):
     STILL_RUNNING = (
         "Une requête avec cette clé d'idempotence est encore en cours.",
         "A request with this idempotency key is still running.",
+    )
+    FORBIDDEN_URL = (
+        "Aucun webhook ne peut aller à cette adresse : http(s) vers une adresse publique est attendu.",
+        "No webhook may go to this URL: http(s) to a public address is expected.",
     )
     MALFORMED = ("Requête HTTP mal formée.", "Malformed HTTP request.")
 

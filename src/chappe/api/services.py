@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chappe.core.ports import Store
+from chappe.core.targets import Networks
+from chappe.flow.live import Live
 
 
 @dataclass(slots=True)
@@ -23,3 +25,9 @@ class Services:
     """What /ready shows; we are not ready while its `ready` is False."""
     token: Callable[[], str]
     """A new secret, of at least 10 letters and digits."""
+    chance: Callable[[int], bytes]
+    """So many random bytes."""
+    live: Live
+    """Wakes those who watch events."""
+    webhook_networks: Networks = ()
+    """Where webhooks may go although it is not public."""

@@ -41,6 +41,7 @@ from chappe.core.message import (
     Answered,
     Attempt,
     Barred,
+    Cancelled,
     Clicked,
     Delivery,
     DoubtBegan,
@@ -139,13 +140,13 @@ def events(effects: Iterable[Effect]) -> list[State]:
 # --- the table ---------------------------------------------------------------------------------------
 
 MATRIX = """
-               SENT  DELIVERED  BOUNCED  FAILED  EXPIRED        TIMED_OUT
-SUBMITTED      SENT  DELIVERED  BOUNCED  ERROR   PRESUMED_LOST  PRESUMED_LOST
-SENT           -     DELIVERED  BOUNCED  ERROR   PRESUMED_LOST  PRESUMED_LOST
-DELIVERED      -     -          -        -       -              -
-BOUNCED        -     -          -        -       -              -
-ERROR          -     -          -        -       -              -
-PRESUMED_LOST  -     DELIVERED  -        -       -              -
+               SENT  DELIVERED  BOUNCED  FAILED  EXPIRED        TIMED_OUT      CANCELLED
+SUBMITTED      SENT  DELIVERED  BOUNCED  ERROR   PRESUMED_LOST  PRESUMED_LOST  ERROR
+SENT           -     DELIVERED  BOUNCED  ERROR   PRESUMED_LOST  PRESUMED_LOST  -
+DELIVERED      -     -          -        -       -              -              -
+BOUNCED        -     -          -        -       -              -              -
+ERROR          -     -          -        -       -              -              -
+PRESUMED_LOST  -     DELIVERED  -        -       -              -              -
 """
 
 
@@ -193,6 +194,7 @@ STORIES: Sequence[Story] = (
     ((Happening.SENT, Happening.FAILED), receipt(Verdict.FAILED)),
     ((Happening.TIMED_OUT,), TimedOut(2_000, "unknown")),
     ((Happening.FAILED,), Barred(2_000, "unsubscribed")),
+    ((Happening.CANCELLED,), Cancelled(2_000)),
     ((Happening.CLICKED,), Clicked(2_000)),
     ((Happening.REPLIED,), Replied(2_000)),
     ((Happening.STOPPED,), Stopped(2_000)),
@@ -364,7 +366,14 @@ FACTS_ABOUT_ATTEMPTS: Sequence[Callable[[int, int], Fact]] = (
 )
 
 FACTS_ABOUT_MESSAGES = st.sampled_from(
-    (TimedOut(9_000, "unknown"), Barred(9_000, "unsubscribed"), Clicked(9_000), Replied(9_000), Stopped(9_000))
+    (
+        TimedOut(9_000, "unknown"),
+        Barred(9_000, "unsubscribed"),
+        Cancelled(9_000),
+        Clicked(9_000),
+        Replied(9_000),
+        Stopped(9_000),
+    )
 ).map(lambda fact: lambda journey, queue: fact)
 
 PARTS = 3
@@ -478,6 +487,7 @@ def test_number_not_assigned_is_bounced_and_listed() -> None:
         (receipt(Verdict.EXPIRED), "as told"),
         (TimedOut(9_000, "expired"), "expired"),
         (Barred(9_000, "unsubscribed"), "unsubscribed"),
+        (Cancelled(9_000), "cancelled"),
     ],
 )
 def test_any_other_final_failure_is_error_with_its_cause(fact: Fact, cause: str) -> None:

@@ -19,6 +19,7 @@ from chappe.core.message import (
     Answered,
     Attempt,
     Barred,
+    Cancelled,
     Clicked,
     Delivery,
     DoubtBegan,
@@ -50,6 +51,7 @@ class Happening(Enum):
     FAILED = "refused, rejected, deleted, undeliverable, or barred by an opt-out"
     EXPIRED = "the operator's receipt says expired"
     TIMED_OUT = "our own deadline passed"
+    CANCELLED = "the sender took it back before anything of it had left"
     CLICKED = "a person opened a tracked link"
     REPLIED = "the recipient answered"
     STOPPED = "the recipient answered STOP"
@@ -63,6 +65,7 @@ TRANSITIONS: Mapping[tuple[Delivery, Happening], Delivery] = {
     (Delivery.SUBMITTED, Happening.FAILED): Delivery.ERROR,
     (Delivery.SUBMITTED, Happening.EXPIRED): Delivery.PRESUMED_LOST,
     (Delivery.SUBMITTED, Happening.TIMED_OUT): Delivery.PRESUMED_LOST,
+    (Delivery.SUBMITTED, Happening.CANCELLED): Delivery.ERROR,
     (Delivery.SENT, Happening.DELIVERED): Delivery.DELIVERED,
     (Delivery.SENT, Happening.BOUNCED): Delivery.BOUNCED,
     (Delivery.SENT, Happening.FAILED): Delivery.ERROR,
@@ -81,7 +84,9 @@ ENGAGEMENT: Mapping[Happening, State] = {
     Happening.STOPPED: State.UNSUBSCRIBED,
 }
 
-DISPROVED_BY_ENGAGEMENT = frozenset({Happening.BOUNCED, Happening.FAILED, Happening.EXPIRED, Happening.TIMED_OUT})
+DISPROVED_BY_ENGAGEMENT = frozenset(
+    {Happening.BOUNCED, Happening.FAILED, Happening.EXPIRED, Happening.TIMED_OUT, Happening.CANCELLED}
+)
 """Happenings that say "did not arrive": ignored once the recipient has clicked or answered."""
 
 PUBLIC: Mapping[Delivery, State] = {
@@ -96,6 +101,9 @@ PUBLIC: Mapping[Delivery, State] = {
 
 UNDECIDED = frozenset({Delivery.SUBMITTED, Delivery.SENT})
 """Delivery states that still have a deadline."""
+
+CANCELLED = "cancelled"
+"""The cause of what its sender took back."""
 
 MAX_TEMPORARY_REFUSALS = 5
 """A part refused this often "for now" fails. Throttling and session faults do not count."""
@@ -158,6 +166,8 @@ def advance(
             happenings = (Happening.TIMED_OUT,)
         case Barred():
             happenings = (Happening.FAILED,)
+        case Cancelled():
+            happenings = (Happening.CANCELLED,)
         case _:
             effects += _apply(journey, fact)
             message.in_doubt = sum(map(_doubtful, journey.attempts))
@@ -244,6 +254,13 @@ def times(message: Message) -> dict[State, int]:
 def is_engaged(message: Message) -> bool:
     """Whether the recipient clicked or answered, which proves delivery."""
     return message.opened_at is not None or message.reply_at is not None or message.unsubscribed_at is not None
+
+
+def is_cancellable(journey: Journey) -> bool:
+    """Whether nothing of the message has left, or may have: it waits, or the operator has refused it for now."""
+    return journey.message.delivery is Delivery.SUBMITTED and all(
+        attempt.outcome is Outcome.POSTPONED and attempt.verdict is None for attempt in journey.attempts
+    )
 
 
 def receipt_wait_ms(message: Message) -> int:
@@ -473,6 +490,8 @@ def _cause(fact: Fact) -> str | None:
     match fact:
         case TimedOut() | Barred():
             return fact.cause
+        case Cancelled():
+            return CANCELLED
         case DoubtEnded():
             return "unknown"
         case Refused():

@@ -279,9 +279,35 @@ class Stopped:
     at: int
 
 
+@dataclass(slots=True)
+class Cancelled:
+    """The sender took it back before anything of it had left."""
+
+    at: int
+
+
 Fact: TypeAlias = (
-    Answered | Refused | DoubtBegan | DoubtEnded | ReceiptRead | TimedOut | Barred | Clicked | Replied | Stopped
+    Answered
+    | Refused
+    | DoubtBegan
+    | DoubtEnded
+    | ReceiptRead
+    | TimedOut
+    | Barred
+    | Cancelled
+    | Clicked
+    | Replied
+    | Stopped
 )
+
+
+@dataclass(slots=True)
+class LoggedFact:
+    """A fact as it was logged; `changed` is False for one that came too late, or again."""
+
+    seq: int
+    changed: bool
+    fact: Fact
 
 
 # --- what goes in and out of the store ---------------------------------------------------------------
@@ -341,6 +367,15 @@ class NotAccepted:
     """Refused inside the accepting transaction, with the contract's code; nothing was stored."""
 
     code: int
+
+
+class Cancellation(Enum):
+    """What became of the wish to take a message back."""
+
+    DONE = "done"
+    """Now, or earlier."""
+    TOO_LATE = "too late"
+    ABSENT = "absent"
 
 
 @dataclass(slots=True)

@@ -16,11 +16,13 @@ from chappe.core.message import (
     Account,
     AccountId,
     AttemptKey,
+    Cancellation,
     Event,
     Holder,
     Inbound,
     InDoubtPolicy,
     Key,
+    LoggedFact,
     Message,
     MessageId,
     NotAccepted,
@@ -30,6 +32,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
+from chappe.core.rules import Entry, Listing
 from chappe.core.webhooks import Notifying, Telling
 
 
@@ -84,6 +87,10 @@ class Sending(Protocol):
 
     async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
         """Undoes claims whose bytes are known not to have left: attempt deleted, part queued again."""
+        ...
+
+    async def cancel(self, account: AccountId, message: MessageId, now: int) -> Cancellation:
+        """Takes back a message of which nothing has left (`lifecycle.is_cancellable`)."""
         ...
 
     async def settle(self, reports: Sequence[Report], now: int) -> list[Event]:
@@ -159,7 +166,8 @@ class Engaging(Protocol):
 
         A whole one is recognised (`replies.recognise`), tied to the newest message handed over to that
         person through that connector (of the account that last wrote to that person), and advances it by
-        Replied or Stopped; STOP also enters the account's opt-out list, live or test scope as the message.
+        Replied or Stopped; STOP also enters the account's opt-out list, live or test scope as the message, and
+        START leaves it.
         A reply that answers nothing is kept with account None.
         """
         ...
@@ -185,6 +193,63 @@ class Reading(Protocol):
         ...
 
 
+class Blacklists(Protocol):
+    """Opt-outs, bounces and replies, each account's own, in test traffic or in live traffic."""
+
+    async def add_entry(self, account: AccountId, listing: Listing, number: str, *, test: bool, now: int) -> int:
+        """Puts the number on the list as the account's own wish, and returns the entry's id; an entry that is there
+        already keeps its id. Once it returns nothing new leaves for a number that was opted out."""
+        ...
+
+    async def remove_entry(self, account: AccountId, listing: Listing, entry: int | str, *, test: bool) -> bool:
+        """By the entry's id, or by its number. False when there is none."""
+        ...
+
+    async def list_entries(
+        self, account: AccountId, listing: Listing, *, test: bool, category: str | None, after: int, limit: int
+    ) -> list[Entry]:
+        """The first ones behind the id `after`; with `category` those that its messages made."""
+        ...
+
+    async def list_replies(
+        self, account: AccountId, *, test: bool, category: str | None, after: int, limit: int
+    ) -> list[Reply]:
+        """Likewise, without those that are STOP."""
+        ...
+
+
+class Searching(Protocol):
+    """Many messages at once, or everything about one. Every call names its account."""
+
+    async def find_messages(self, account: AccountId, messages: Sequence[MessageId]) -> list[Message | None]:
+        """In the order asked."""
+        ...
+
+    async def find_latest_of(self, account: AccountId, numbers: Sequence[str]) -> list[Message | None]:
+        """The most recently accepted message to each number, in the order asked."""
+        ...
+
+    async def list_messages(
+        self, account: AccountId, *, test: bool, before: MessageId | None, limit: int
+    ) -> list[Message]:
+        """The newest first, below the id `before`."""
+        ...
+
+    async def list_messages_to(
+        self, account: AccountId, number: str, *, before: MessageId | None, limit: int
+    ) -> list[Message]:
+        """Those to one number, test and live traffic; likewise."""
+        ...
+
+    async def list_facts(self, account: AccountId, message: MessageId) -> list[LoggedFact]:
+        """All that was ever learnt, in its order, what changed nothing too."""
+        ...
+
+    async def find_answer(self, account: AccountId, key: str, now: int) -> tuple[bytes, Accepted] | None:
+        """What was answered to a send with this idempotency key, and the digest of its body."""
+        ...
+
+
 class Counting(Protocol):
     """Counters that equal the rows they count, in test traffic and in live traffic, at a cost that does not grow."""
 
@@ -195,7 +260,9 @@ class Counting(Protocol):
         ...
 
 
-class Store(Keys, Sending, Leasing, Holding, Engaging, Reading, Counting, Notifying, Telling, Protocol):
+class Store(
+    Keys, Sending, Leasing, Holding, Engaging, Reading, Blacklists, Searching, Counting, Notifying, Telling, Protocol
+):
     """Everything. `doubt_lasts_ms` is how long each in-doubt policy waits (lifecycle.DOUBT_LASTS_MS)."""
 
     doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]

@@ -31,6 +31,17 @@ class ListEntry:
     """Made by a message's receipt or STOP, not added through the API."""
 
 
+@dataclass(slots=True)
+class Entry:
+    """The same as its account sees it; category and campaign are those of the message that made it."""
+
+    id: int
+    number: str
+    at: int
+    category: str | None
+    campaign: str | None
+
+
 def barred(
     entries: Iterable[ListEntry],
     account: AccountId,
@@ -42,18 +53,19 @@ def barred(
     """The contract's code why this number must not be written to, or None.
 
     `entries` are those of the number in the scope (live or test) of the message. 12 own opt-out, 13 own
-    bounce, 14 another account's bounce. Test traffic to a magic number is not stopped by what test traffic
-    did, or the second demo would fail.
+    bounce, 14 another account's bounce that a receipt told of: what accounts add themselves concerns nobody else. Test
+    traffic to a magic number is not stopped by what test traffic did, or the second demo would fail.
     """
     magic = test and number in MAGIC_NUMBERS
-    codes = [
-        OPTED_OUT
-        if entry.listing is Listing.UNSUBSCRIBED
-        else BOUNCED_HERE
-        if entry.account == account
-        else BOUNCED_ELSEWHERE
-        for entry in entries
-        if not (magic and entry.by_message)
-        and (entry.listing is Listing.BOUNCED or (entry.account == account and not exempt_from_optout))
-    ]
+    codes: list[int] = []
+    for entry in entries:
+        if magic and entry.by_message:
+            continue
+        if entry.listing is Listing.UNSUBSCRIBED:
+            if entry.account == account and not exempt_from_optout:
+                codes.append(OPTED_OUT)
+        elif entry.account == account:
+            codes.append(BOUNCED_HERE)
+        elif entry.by_message:
+            codes.append(BOUNCED_ELSEWHERE)
     return min(codes, default=None)

@@ -32,6 +32,7 @@ from chappe.core.message import (
     Account,
     AccountId,
     AttemptKey,
+    Cancellation,
     Event,
     Holder,
     Inbound,
@@ -46,11 +47,12 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import counters, postgres_connection, statements, webhooks, work
+from chappe.storage import blacklists, counters, postgres_connection, statements, webhooks, work
 from chappe.storage.lanes import Lane
 from chappe.storage.migrate import migrate_postgres, refuse_unfinished_postgres_copy
 from chappe.storage.postgres_connection import OUTAGES, Connection, Servers
 from chappe.storage.postgres_workers import Bell, Handler, ReadingWorker, WritingWorker
+from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Row, Steps, Workspace
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ LANES = {
     "release": "claim",
     "claim_deliveries": "notify",
     "record_outcomes": "notify",
+    "cancel": "claim",
 }
 """The lane of each kind of job; the others take `other`."""
 
@@ -78,6 +81,13 @@ WALLED: Mapping[str, int] = {
     "find_feed_end": 0,
     "list_endpoints": 0,
     "find_endpoint": 0,
+    "read_entries": 0,
+    "read_entries_of_category": 0,
+    "read_replies": 0,
+    "read_replies_of_category": 0,
+    "list_ids": 0,
+    "list_ids_to": 1,
+    "list_facts": 1,
 }
 """Lists, searches and exports → where among their values the account stands."""
 
@@ -123,7 +133,7 @@ async def _warn_of_promises(connection: Connection, own: Mapping[str, str]) -> N
         log.info("no synchronous standby: what is accepted is on one disk, and a failover may lose the last of it")
 
 
-class PostgresStore(webhooks.WebhookCalls):
+class PostgresStore(blacklists.BlacklistCalls, SearchCalls, webhooks.WebhookCalls):
     """`core.ports.Store` on one database, shared with other nodes."""
 
     def __init__(
@@ -221,6 +231,10 @@ class PostgresStore(webhooks.WebhookCalls):
     async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
         await self._run("release", keys)
 
+    async def cancel(self, account: AccountId, message: MessageId, now: int) -> Cancellation:
+        cancellation: Cancellation = await self._run("cancel", (account, message, now))
+        return cancellation
+
     async def settle(self, reports: Sequence[Report], now: int) -> list[Event]:
         events: list[Event] = await self._run("settle", (reports, now))
         return events
@@ -313,6 +327,8 @@ class PostgresStore(webhooks.WebhookCalls):
             "accept": work.accept,
             "settle": self._settle,
             "claim": self._each(lambda space, payload: work.claim(space, *payload)),
+            "cancel": self._each(lambda space, payload: work.cancel(space, *payload)),
+            **{kind: self._each(blacklists.job(kind)) for kind in blacklists.JOBS},
             "release": self._each(lambda space, keys: work.release(space, keys)),
             "sweep": self._each(lambda space, payload: work.sweep(space, *payload)),
             "keep_house": self._each(lambda _, __: _keep_house()),

@@ -92,9 +92,10 @@ FROM unnest($1::text[], $2::boolean[]) AS p(number, test)
 JOIN entry e ON e.number = p.number AND e.test = p.test;
 
 -- name: insert_entry
-INSERT INTO entry (number, test, listing, account, by_message, message, at)
+INSERT INTO entry (number, test, listing, account, by_message, message, category, campaign, at)
 SELECT *
-FROM unnest($1::text[], $2::boolean[], $3::smallint[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[])
+FROM unnest($1::text[], $2::boolean[], $3::smallint[], $4::bigint[], $5::boolean[], $6::bigint[], $7::text[],
+    $8::text[], $9::bigint[])
 ON CONFLICT DO NOTHING;
 
 -- Holds the numbers, those nobody wrote to yet too: the chain of messages to a number is made by one at a time.
@@ -503,10 +504,10 @@ CROSS JOIN LATERAL (
 ) found;
 
 -- name: insert_reply
-INSERT INTO reply (account, number, recipient, text, keyword, at, message, complete, connector)
+INSERT INTO reply (account, number, recipient, text, keyword, at, message, complete, connector, test, category, campaign)
 SELECT *
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::boolean[],
-    $9::text[])
+    $9::text[], $10::boolean[], $11::text[], $12::text[])
 RETURNING id;
 
 -- name: click_link

@@ -25,6 +25,7 @@ from chappe.core.message import (
     Account,
     AccountId,
     AttemptKey,
+    Cancellation,
     Event,
     Holder,
     Inbound,
@@ -39,8 +40,9 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import counters, statements, webhooks, work
+from chappe.storage import blacklists, counters, statements, webhooks, work
 from chappe.storage.migrate import migrate, refuse_unfinished_copy
+from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Row, Steps, Workspace
 from chappe.storage.writer import Handler, Writer
 
@@ -91,7 +93,7 @@ async def open_sqlite(
     return SqliteStore(writer, reader, sql, doubt_lasts_ms)
 
 
-class SqliteStore(webhooks.WebhookCalls):
+class SqliteStore(blacklists.BlacklistCalls, SearchCalls, webhooks.WebhookCalls):
     """`core.ports.Store` on one file."""
 
     def __init__(
@@ -168,6 +170,10 @@ class SqliteStore(webhooks.WebhookCalls):
 
     async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
         await self._writer.run("release", keys)
+
+    async def cancel(self, account: AccountId, message: MessageId, now: int) -> Cancellation:
+        cancellation: Cancellation = await self._writer.run("cancel", (account, message, now))
+        return cancellation
 
     async def settle(self, reports: Sequence[Report], now: int) -> list[Event]:
         events: list[Event] = await self._writer.run("settle", (reports, now))
@@ -308,6 +314,8 @@ class _Connection:
             "accept": self._accept,
             "settle": self._settle,
             "claim": self._each(lambda space, payload: work.claim(space, *payload)),
+            "cancel": self._each(lambda space, payload: work.cancel(space, *payload)),
+            **{kind: self._each(blacklists.job(kind)) for kind in blacklists.JOBS},
             "release": self._each(lambda space, keys: work.release(space, keys)),
             "sweep": self._each(lambda space, payload: work.sweep(space, *payload)),
             "keep_house": self._each(lambda _, __: counters.roll_up()),

@@ -64,8 +64,8 @@ FROM entry
 WHERE number = $1 AND test = $2;
 
 -- name: insert_entry
-INSERT INTO entry (number, test, listing, account, by_message, message, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO entry (number, test, listing, account, by_message, message, category, campaign, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT DO NOTHING;
 
 -- name: find_latest
@@ -337,8 +337,8 @@ ORDER BY coalesce(m.sender = $3, 0) DESC, max(a.claimed_at) DESC, m.id DESC
 LIMIT 1;
 
 -- name: insert_reply
-INSERT INTO reply (account, number, recipient, text, keyword, at, message, complete, connector)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO reply (account, number, recipient, text, keyword, at, message, complete, connector, test, category, campaign)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 RETURNING id;
 
 -- name: click_link

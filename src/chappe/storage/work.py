@@ -34,6 +34,8 @@ from chappe.core.message import (
     AttemptKey,
     AttemptReport,
     Barred,
+    Cancellation,
+    Cancelled,
     Clicked,
     Delivery,
     DoubtBegan,
@@ -308,7 +310,8 @@ class Workspace:
 
     def list_number(self, message: Message, listing: rules.Listing, at: int) -> None:
         """Puts the message's number on the account's list."""
-        self._listed.append((message.number, message.test, int(listing), message.account, True, message.id, at))
+        of = (message.id, message.category, message.campaign)
+        self._listed.append((message.number, message.test, int(listing), message.account, True, *of, at))
 
     def _note(self, message: Message, effect: Effect, at: int) -> Event | None:
         match effect:
@@ -609,6 +612,21 @@ def release(work: Workspace, keys: Sequence[AttemptKey]) -> Steps[None]:
             gone.append(key)
     yield from tell("delete_attempt", gone)
     yield from work.save()
+
+
+def cancel(work: Workspace, account: AccountId, message: MessageId, now: int) -> Steps[Cancellation]:
+    """See `ports.Sending.cancel`."""
+    yield from work.load([message])
+    journey = work.find(message)
+    if journey is None or journey.message.account != account:
+        return Cancellation.ABSENT
+    if journey.message.cause == lifecycle.CANCELLED:
+        return Cancellation.DONE
+    if not lifecycle.is_cancellable(journey):
+        return Cancellation.TOO_LATE
+    work.advance(message, Cancelled(now))
+    yield from work.save()
+    return Cancellation.DONE
 
 
 def _next_attempt(journey: Journey, part: int, connector: str, epoch: int, now: int) -> Attempt:
@@ -994,16 +1012,23 @@ def _conclude(work: Workspace, parts: Sequence[Inbound], *, complete: bool) -> S
     keyword = replies.recognise(text)
     rows = yield from ask("find_answered", [(first.number, first.connector, first.recipient)])
     message_id, account = (rows[0][0], rows[0][1]) if rows else (None, None)
-    row = (account, first.number, first.recipient, text, keyword, at, message_id, complete, first.connector)
-    [(reply_id,)] = yield from ask("insert_reply", [row])
-    events: list[Event] = []
+    journey: Journey | None = None
     if message_id is not None:
         yield from work.load([message_id])
         journey = work.find(message_id)
-        stop = keyword == "STOP"
-        events = work.advance(message_id, Stopped(at) if stop else Replied(at))
-        if stop and journey is not None:
-            work.list_number(journey.message, rules.Listing.UNSUBSCRIBED, at)
+    of: Row = (False, None, None)
+    if journey is not None:
+        of = (journey.message.test, journey.message.category, journey.message.campaign)
+    row = (account, first.number, first.recipient, text, keyword, at, message_id, complete, first.connector, *of)
+    [(reply_id,)] = yield from ask("insert_reply", [row])
+    events: list[Event] = []
+    if journey is not None:
+        message = journey.message
+        events = work.advance(message.id, Stopped(at) if keyword == "STOP" else Replied(at))
+        if keyword == "STOP":
+            work.list_number(message, rules.Listing.UNSUBSCRIBED, at)
+        elif keyword == "START":
+            yield from tell("end_opt_out", [(message.number, message.account, message.test)])
         yield from work.save()
     return Reply(reply_id, account, first.number, first.recipient, text, keyword, at, message_id, complete), events
 

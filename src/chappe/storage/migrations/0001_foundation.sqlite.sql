@@ -60,6 +60,9 @@ CREATE TABLE message (
     wake_at INTEGER
 ) STRICT;
 
+-- Each account's own, in the order of their ids, so that a list of them is a walk along it.
+CREATE INDEX message_account ON message (account, test, id);
+
 -- Only undecided messages are in it, in the order of their deadlines.
 CREATE INDEX message_wake ON message (wake_at) WHERE wake_at IS NOT NULL;
 
@@ -162,16 +165,24 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_age ON idempotency (created_at);
 
 -- Opt-outs (listing 0) and bounces (listing 1), test traffic apart; number first, for code 14 asks about all accounts.
+-- Category and campaign are those of the message that made the entry. An id is never used twice: it stands for one entry.
 CREATE TABLE entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     number TEXT NOT NULL,
     test INTEGER NOT NULL,
     listing INTEGER NOT NULL,
     account INTEGER NOT NULL,
     by_message INTEGER NOT NULL,
     message INTEGER,
+    category TEXT,
+    campaign TEXT,
     at INTEGER NOT NULL,
-    PRIMARY KEY (number, test, listing, account)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (number, test, listing, account)
+) STRICT;
+
+CREATE INDEX entry_account ON entry (account, test, listing, id);
+
+CREATE INDEX entry_category ON entry (account, test, listing, category, id) WHERE category IS NOT NULL;
 
 CREATE TABLE link (
     token TEXT PRIMARY KEY,
@@ -182,6 +193,7 @@ CREATE TABLE link (
     first_click_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Whole ones; test, category and campaign are those of the message that is answered.
 CREATE TABLE reply (
     id INTEGER PRIMARY KEY,
     account INTEGER,
@@ -192,8 +204,15 @@ CREATE TABLE reply (
     at INTEGER NOT NULL,
     message INTEGER,
     complete INTEGER NOT NULL,
-    connector TEXT NOT NULL
+    connector TEXT NOT NULL,
+    test INTEGER NOT NULL,
+    category TEXT,
+    campaign TEXT
 ) STRICT;
+
+CREATE INDEX reply_account ON reply (account, test, id) WHERE account IS NOT NULL;
+
+CREATE INDEX reply_category ON reply (account, test, category, id) WHERE category IS NOT NULL;
 
 CREATE INDEX reply_message ON reply (message) WHERE message IS NOT NULL;
 

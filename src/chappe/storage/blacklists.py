@@ -1,0 +1,73 @@
+"""Opt-outs, bounces and replies in the store, for every engine: what their account adds, removes and lists.
+
+What messages bring about (STOP, START, a receipt that says "not assigned") is in `work`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chappe.core.message import AccountId, Reply
+from chappe.core.rules import Entry, Listing
+from chappe.storage.work import OPT_OUTS, Row, Steps, Workspace, ask, lock, reply_of
+
+
+def add_entry(account: AccountId, listing: Listing, number: str, test: bool, now: int) -> Steps[int]:
+    """See `ports.Blacklists.add_entry`."""
+    yield from lock(OPT_OUTS)
+    [(entry,)] = yield from ask("add_entry", [(number, test, int(listing), account, now)])
+    return int(entry)
+
+
+def remove_entry(account: AccountId, listing: Listing, entry: int | str, test: bool) -> Steps[bool]:
+    """See `ports.Blacklists.remove_entry`."""
+    statement = "remove_number" if isinstance(entry, str) else "remove_entry"
+    return bool((yield from ask(statement, [(entry, account, test, int(listing))])))
+
+
+JOBS: Mapping[str, Callable[..., Steps[Any]]] = {"add_entry": add_entry, "remove_entry": remove_entry}
+
+
+def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
+    """As an engine runs it; journeys have no part in it."""
+    return lambda _, payload: JOBS[kind](*payload)
+
+
+class BlacklistCalls:
+    """`Blacklists`, for an engine that says how."""
+
+    async def _change(self, kind: str, payload: Row) -> Any:
+        """Runs a job in a transaction."""
+        raise NotImplementedError
+
+    async def _look_up(self, statement: str, values: Row) -> list[Row]:
+        raise NotImplementedError
+
+    async def add_entry(self, account: AccountId, listing: Listing, number: str, *, test: bool, now: int) -> int:
+        entry: int = await self._change("add_entry", (account, listing, number, test, now))
+        return entry
+
+    async def remove_entry(self, account: AccountId, listing: Listing, entry: int | str, *, test: bool) -> bool:
+        removed: bool = await self._change("remove_entry", (account, listing, entry, test))
+        return removed
+
+    async def list_entries(
+        self, account: AccountId, listing: Listing, *, test: bool, category: str | None, after: int, limit: int
+    ) -> list[Entry]:
+        of = (account, test, int(listing), after)
+        if category is None:
+            rows = await self._look_up("read_entries", (*of, limit))
+        else:
+            rows = await self._look_up("read_entries_of_category", (*of, category, limit))
+        return [Entry(*row) for row in rows]
+
+    async def list_replies(
+        self, account: AccountId, *, test: bool, category: str | None, after: int, limit: int
+    ) -> list[Reply]:
+        of = (account, test, after)
+        if category is None:
+            rows = await self._look_up("read_replies", (*of, limit))
+        else:
+            rows = await self._look_up("read_replies_of_category", (*of, category, limit))
+        return [reply_of(row) for row in rows]

@@ -1,0 +1,74 @@
+"""Many messages at once, or everything about one, for every engine.
+
+Lists are read as ids, and those as single messages are: PostgreSQL puts the look-ups of one turn into one query, and in
+SQLite a point read costs less than a join would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import msgspec
+
+from chappe.core.message import Accepted, AccountId, Fact, LoggedFact, Message, MessageId
+from chappe.storage.work import WEEK_MS, Row, message_of
+
+NO_ID = (1 << 63) - 1
+"""Above every id."""
+AT_ONCE = 200
+"""Look-ups after which others get their turn."""
+
+FACTS: Mapping[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
+"""By the name under which they are logged."""
+
+
+def logged_fact_of(row: Row) -> LoggedFact:
+    seq, changed, kind, data = row
+    return LoggedFact(seq, bool(changed), msgspec.json.decode(data, type=FACTS[kind]))
+
+
+class SearchCalls:
+    """`Searching`, for an engine that says how it looks something up."""
+
+    async def _look_up(self, statement: str, values: Row) -> list[Row]:
+        raise NotImplementedError
+
+    async def find_messages(self, account: AccountId, messages: Sequence[MessageId]) -> list[Message | None]:
+        return await self._find_each("find_message", [(message, account) for message in messages])
+
+    async def find_latest_of(self, account: AccountId, numbers: Sequence[str]) -> list[Message | None]:
+        return await self._find_each("find_latest_message", [(number, account) for number in numbers])
+
+    async def list_messages(
+        self, account: AccountId, *, test: bool, before: MessageId | None, limit: int
+    ) -> list[Message]:
+        ids = await self._look_up("list_ids", (account, test, NO_ID if before is None else before, limit))
+        return await self._read_each(account, ids)
+
+    async def list_messages_to(
+        self, account: AccountId, number: str, *, before: MessageId | None, limit: int
+    ) -> list[Message]:
+        return await self._read_each(account, await self._look_up("list_ids_to", (number, account, before, limit)))
+
+    async def list_facts(self, account: AccountId, message: MessageId) -> list[LoggedFact]:
+        return [logged_fact_of(row) for row in await self._look_up("list_facts", (message, account))]
+
+    async def find_answer(self, account: AccountId, key: str, now: int) -> tuple[bytes, Accepted] | None:
+        rows = await self._look_up("stored_answer", (account, key, now - WEEK_MS))
+        if not rows:
+            return None
+        digest, message, parts = rows[0]
+        return digest, Accepted(MessageId(message), parts, repeated=True)
+
+    async def _read_each(self, account: AccountId, ids: Sequence[Row]) -> list[Message]:
+        messages = await self.find_messages(account, [MessageId(id_) for (id_,) in ids])
+        return [message for message in messages if message is not None]
+
+    async def _find_each(self, statement: str, wanted: Sequence[Row]) -> list[Message | None]:
+        found: list[Message | None] = []
+        for start in range(0, len(wanted), AT_ONCE):
+            look_ups = (self._look_up(statement, values) for values in wanted[start : start + AT_ONCE])
+            found += [message_of(rows[0]) if rows else None for rows in await asyncio.gather(*look_ups)]
+        return found

@@ -14,6 +14,7 @@ from chappe.cli.cluster import cluster_demo
 from chappe.cli.common import Commands
 from chappe.cli.database import backup, copy_database, hold, migrate
 from chappe.cli.server import demo, serve, simulate
+from chappe.cli.webhooks import webhooks
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,6 +30,7 @@ for command in (
     simulate,
     keys,
     accounts,
+    webhooks,
     send,
     status,
     migrate,

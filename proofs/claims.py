@@ -6,6 +6,7 @@ Each node is a process with a store and a connector of its own.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -43,7 +44,8 @@ async def prove(folder: Path, *, messages: int, nodes: int, report: Report = sil
         began = time.monotonic()
         claimers = [
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "proofs.claims", cluster.url, f"node{number}", str(nodes)),
+                *(sys.executable, "-m", "proofs.claims", f"node{number}", str(nodes)),
+                env={**os.environ, "CHAPPE_DATABASE": cluster.url},
                 stdout=asyncio.subprocess.PIPE,
             )
             for number in range(nodes)
@@ -100,4 +102,4 @@ async def _claim_all(url: str, name: str, nodes: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_claim_all(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(_claim_all(os.environ["CHAPPE_DATABASE"], sys.argv[1], int(sys.argv[2])))

@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 SIMULATOR_WINDOW = 100
 NOTIFIER_DRAIN_SECONDS = 5.0
 """How long webhooks under way may take at the end; what is not answered then is posted again."""
+NOTIFIER_WAKES_SECONDS = 0.01
+"""After something was committed that webhooks may want."""
 LOST_DRAIN_SECONDS = 3.0
 """How long a connector that another node is about to take may wait for its answers."""
 TOKEN_LETTERS = string.ascii_letters + string.digits
@@ -138,6 +140,8 @@ class Node:
         self._live = Live()
         self._notifier: Notifier | None = None
         self._notifying: asyncio.Task[None] | None = None
+        self._notifier_wakes = False
+        """Soon."""
         self._background: set[asyncio.Task[None]] = set()
         self._broken = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -313,6 +317,13 @@ class Node:
         return stored
 
     def _wake_notifier(self) -> None:
+        """A little later, so that it looks once for all that was committed meanwhile."""
+        if self._notifier is not None and not self._notifier_wakes:
+            self._notifier_wakes = True
+            asyncio.get_running_loop().call_later(NOTIFIER_WAKES_SECONDS, self._wake_notifier_now)
+
+    def _wake_notifier_now(self) -> None:
+        self._notifier_wakes = False
         if self._notifier is not None:
             self._notifier.wake()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,7 +28,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ChildServer]:
 async def test_disk_without_room_is_503_until_there_is_room_again(server: ChildServer, tmp_path: Path) -> None:
     connection = Connection(server.base_url, server.create_key())
     accepted = [json.loads((await connection.post(SEND, send_body("+33612345601")))[1])["snapshotId"]]
-    largest = max(file.stat().st_size for file in tmp_path.iterdir())
+    largest = max(file.stat().st_size for file in os.scandir(tmp_path))
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (largest + 64 * 1024, resource.RLIM_INFINITY))
     refused = 0
     for index in range(400):

@@ -50,7 +50,7 @@ from chappe.core.message import (
 from chappe.storage import blacklists, counters, postgres_connection, statements, webhooks, work
 from chappe.storage.lanes import Lane
 from chappe.storage.migrate import migrate_postgres, refuse_unfinished_postgres_copy
-from chappe.storage.postgres_connection import OUTAGES, Connection, Servers
+from chappe.storage.postgres_connection import ENTANGLED, OUTAGES, Connection, Servers
 from chappe.storage.postgres_workers import Bell, Handler, ReadingWorker, WritingWorker
 from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Row, Steps, Workspace
@@ -75,6 +75,8 @@ LANES = {
 }
 """The lane of each kind of job; the others take `other`."""
 
+
+WALL_TRIES = 10
 
 WALLED: Mapping[str, int] = {
     "list_events": 1,
@@ -109,7 +111,7 @@ async def open_postgres(
             log.info("database migrated", extra={"steps": applied})
         await refuse_unfinished_postgres_copy(connection)
         await connection.fetch(own["make_partitions"])
-        await connection.execute(own["build_wall"])
+        await _build_wall(connection, own)
         walled = bool(await connection.fetchval(own["has_wall"]))
         if not walled:
             log.warning(
@@ -122,6 +124,17 @@ async def open_postgres(
     finally:
         await postgres_connection.close(connection)
     return PostgresStore(servers, own, doubt_lasts_ms, uuid4(), walled=walled)
+
+
+async def _build_wall(connection: Connection, own: Mapping[str, str]) -> None:
+    """Builds what is missing of it, beside nodes that are at work: what entangles with them is tried again."""
+    for _ in range(WALL_TRIES):
+        try:
+            await connection.execute(own["build_wall"])
+        except ENTANGLED:
+            continue
+        return
+    log.warning("the second wall between accounts is not whole: the next start goes on with it")
 
 
 async def _warn_of_promises(connection: Connection, own: Mapping[str, str]) -> None:

@@ -54,7 +54,6 @@ DECLARE
     walled text;
     own text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('chappe migrations', 0));
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'chappe_account') THEN
         BEGIN
             CREATE ROLE chappe_account NOLOGIN;
@@ -87,11 +86,15 @@ BEGIN
             AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'account')
         ORDER BY c.relname
     LOOP
+        -- One table at a time: held together, their locks would entangle with other nodes' transactions.
+        PERFORM pg_advisory_xact_lock(hashtextextended('chappe migrations', 0));
+        CONTINUE WHEN EXISTS (SELECT FROM pg_policy WHERE polrelid = walled::regclass AND polname = 'account');
         EXECUTE format('GRANT SELECT ON %I TO chappe_account', walled);
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', walled);
         EXECUTE format('CREATE POLICY workers ON %I USING (current_user <> ''chappe_account'')', walled);
         EXECUTE format('CREATE POLICY account ON %I FOR SELECT TO chappe_account USING (%s)', walled, own);
+        COMMIT;
     END LOOP;
 END
 $$;

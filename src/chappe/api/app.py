@@ -18,11 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
+from chappe.api import blacklists, searching, statistics
 from chappe.api.health import health_routes
 from chappe.api.http import Answer, ClientGone, Request
 from chappe.api.links import link_routes
 from chappe.api.messages import Messages
 from chappe.api.openapi import openapi_routes
+from chappe.api.operations import routes_of
 from chappe.api.problems import (
     METHOD_NOT_ALLOWED,
     NO_ROUTE,
@@ -120,7 +122,15 @@ def create_app(services: Services) -> Api:
         "/v2/marketing/messages/send": {"POST": messages.send_marketing},
         "/v2/messages/status": {"GET": messages.find_status},
     }
-    routes = [*link_routes(services), *health_routes(services), *openapi_routes(), *webhook_routes(services)]
+    routes = [
+        *link_routes(services),
+        *health_routes(services),
+        *openapi_routes(),
+        *webhook_routes(services),
+        *routes_of(statistics.OPERATIONS, statistics.Statistics(services)),
+        *routes_of(blacklists.OPERATIONS, blacklists.Blacklists(services)),
+        *routes_of(searching.OPERATIONS, searching.Searching(services)),
+    ]
     return Api(hot, Router(routes, redirect_slashes=False), RequestIds(services.token()[:10]))
 
 

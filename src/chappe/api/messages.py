@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import TypeVar
-from urllib.parse import unquote_plus
 
 import msgspec
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
-from chappe.api.problems import IDEMPOTENCY, INVALID_NUMBER, INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
+from chappe.api.problems import IDEMPOTENCY, INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
+from chappe.api.query import read_id, read_number, values, written
 from chappe.api.schemas import PartAnswer, SendBody, StatusAnswer
 from chappe.api.services import Services
 from chappe.core import lifecycle
 from chappe.core.errors import Invalid
-from chappe.core.message import AccountId, Family, Idempotency, Key, Message, MessageId
-from chappe.core.numbers import parse_number
+from chappe.core.message import Accepted, AccountId, Family, Idempotency, Key, Message, Reply
 from chappe.flow.accept import SendRequest, Terms, accept, validate
 
 INVALID_DATE = 61
-MAX_ID = (1 << 63) - 1
 
 
 class Messages:
@@ -44,12 +43,12 @@ class Messages:
     async def find_status(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)
         account, query = key.account.id, request.scope["query_string"]
-        identifier, snapshot_id = _one_of_two(_values(query, "identifier"), _values(query, "snapshotId"))
+        identifier, snapshot_id = _one_of_two(values(query, "identifier"), values(query, "snapshotId"))
         if identifier is not None:
-            number = _read_number(identifier, key.account.settings.country)
+            number = read_number(identifier, key.account.settings.country)
             message = await self._store.find_latest(account, number)
         else:
-            message = await self._store.find_message(account, _read_id(snapshot_id or ""))
+            message = await self._store.find_message(account, read_id(snapshot_id or ""))
         if message is None:
             raise Problem(NO_MESSAGE)
         return Answer(200, _json.encode(await self._describe(message)))
@@ -71,10 +70,29 @@ class Messages:
             self._running.remove(running)
 
     async def _accept(self, sending: SendRequest, key: Key, family: Family) -> Answer:
-        message = validate(sending, key, family, self._terms, self._now_ms())
-        accepted = await accept(self._store, message, self._wake)
+        try:
+            message = validate(sending, key, family, self._terms, self._now_ms())
+        except Invalid:
+            # What was accepted under this key may have been right then: a date that has passed, a setting that changed.
+            accepted = await self._accepted_before(sending, key)
+            if accepted is None:
+                raise
+        else:
+            accepted = await accept(self._store, message, self._wake)
         headers = [(b"idempotent-replayed", b"true")] if accepted.repeated else ()
         return Answer(200, b'{"creditsUsed":%d.0,"snapshotId":"%d"}' % (accepted.parts, accepted.id), headers)
+
+    async def _accepted_before(self, sending: SendRequest, key: Key) -> Accepted | None:
+        """Raises Problem 1006 when it was another body."""
+        if sending.idempotency is None:
+            return None
+        stored = await self._store.find_answer(key.account.id, sending.idempotency.key, self._now_ms())
+        if stored is None:
+            return None
+        digest, accepted = stored
+        if digest != sending.idempotency.digest:
+            raise Problem(IDEMPOTENCY, "Idempotency-Key")
+        return accepted
 
     async def _describe(self, message: Message) -> StatusAnswer:
         parts: list[PartAnswer] = []
@@ -90,28 +108,33 @@ class Messages:
         reply = None
         if message.reply_at is not None:
             reply = await self._store.find_reply(message.account, message.id)
-        state = lifecycle.public_state(message)
-        return StatusAnswer(
-            bounced=_or_unset(message.bounced_at),
-            category=_or_unset(message.category),
-            cause=_or_unset(message.cause),
-            delivered=_or_unset(message.delivered_at),
-            error=_or_unset(message.error_at),
-            id=message.id,
-            identifier=message.number,
-            inDoubt=message.in_doubt or msgspec.UNSET,
-            opened=_or_unset(message.opened_at),
-            parts=parts or msgspec.UNSET,
-            reply=_or_unset(message.reply_at),
-            replyMessage=msgspec.UNSET if reply is None else reply.text,
-            resent=message.resent or msgspec.UNSET,
-            sent=_or_unset(message.sent_at),
-            state=state.public_name,
-            stateDate=lifecycle.times(message)[state],
-            submitted=message.accepted_at,
-            test=message.test,
-            unsubscribed=_or_unset(message.unsubscribed_at),
-        )
+        return status_answer(message, parts, reply)
+
+
+def status_answer(message: Message, parts: Sequence[PartAnswer] = (), reply: Reply | None = None) -> StatusAnswer:
+    """What became of a message, with what is known of its parts and of its first reply."""
+    state = lifecycle.public_state(message)
+    return StatusAnswer(
+        bounced=_or_unset(message.bounced_at),
+        category=_or_unset(message.category),
+        cause=_or_unset(message.cause),
+        delivered=_or_unset(message.delivered_at),
+        error=_or_unset(message.error_at),
+        id=message.id,
+        identifier=message.number,
+        inDoubt=message.in_doubt or msgspec.UNSET,
+        opened=_or_unset(message.opened_at),
+        parts=list(parts) or msgspec.UNSET,
+        reply=_or_unset(message.reply_at),
+        replyMessage=msgspec.UNSET if reply is None else reply.text,
+        resent=message.resent or msgspec.UNSET,
+        sent=_or_unset(message.sent_at),
+        state=state.public_name,
+        stateDate=lifecycle.times(message)[state],
+        submitted=message.accepted_at,
+        test=message.test,
+        unsubscribed=_or_unset(message.unsubscribed_at),
+    )
 
 
 # --- reading what came ---------------------------------------------------------------------------------
@@ -119,16 +142,11 @@ class Messages:
 _send_body = msgspec.json.Decoder(SendBody)
 _json = msgspec.json.Encoder()
 _IDEMPOTENCY_KEY = re.compile(b"[\x20-\x7e]{1,255}")
-_ID = re.compile("[0-9]{1,19}")
 
 
 def _send_request(body: SendBody) -> SendRequest:
-    number = body.number
-    if isinstance(number, int):
-        # A number written as JSON number: its digits are what was meant, unless nobody could have meant them.
-        number = str(number) if 0 <= number < 10**15 else "?"
     return SendRequest(
-        number=number,
+        number=None if body.number is None else written(body.number),
         message=body.message,
         sender=body.sender or body.from_,
         campaign=body.campaignName,
@@ -148,18 +166,6 @@ def _read_idempotency(request: Request, family: Family, body: bytes) -> Idempote
     return Idempotency(key.decode("ascii"), sha256(family.name.encode() + b"\n" + body).digest())
 
 
-def _values(query: bytes, name: str) -> list[str]:
-    """The values of a parameter that are not empty; clients send empty ones for what they do not ask."""
-    values = []
-    for pair in query.decode("latin-1").split("&"):
-        written_name, _, value = pair.partition("=")
-        if value and unquote_plus(written_name) == name:
-            # A literal plus sign in front of digits was meant as one, though it is an encoded space.
-            plus = "+" if value[0] == "+" and "0" <= value[1:2] <= "9" else ""
-            values.append(plus + unquote_plus(value[len(plus) :]))
-    return values
-
-
 def _one_of_two(identifiers: list[str], snapshot_ids: list[str]) -> tuple[str | None, str | None]:
     match identifiers, snapshot_ids:
         case [identifier], []:
@@ -168,20 +174,6 @@ def _one_of_two(identifiers: list[str], snapshot_ids: list[str]) -> tuple[str | 
             return None, snapshot_id
         case _:
             raise Problem(INVALID_PARAMETER, "identifier", hint=Hint.ONE_OF_TWO)
-
-
-def _read_number(identifier: str, country: str) -> str:
-    try:
-        return parse_number(identifier, country)
-    except Invalid as error:
-        hint = Hint.USE_SNAPSHOT_ID if _ID.fullmatch(identifier) else None
-        raise Problem(INVALID_NUMBER, "identifier", hint=hint) from error
-
-
-def _read_id(snapshot_id: str) -> MessageId:
-    if not _ID.fullmatch(snapshot_id) or int(snapshot_id) > MAX_ID:
-        raise Problem(INVALID_PARAMETER, "snapshotId")
-    return MessageId(int(snapshot_id))
 
 
 T = TypeVar("T")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -11,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from chappe.api import blacklists, searching, statistics
+from chappe.api.operations import Operation
 from chappe.api.problems import IDEMPOTENCY, KINDS, Hint, ProblemAnswer
 from chappe.api.schemas import SendAnswer, SendBody, StatusAnswer
 from chappe.api.webhooks import BODIES as WEBHOOK_BODIES
@@ -20,6 +23,8 @@ Node: TypeAlias = dict[str, Any]
 _ALWAYS = (72, 92, 1000, 1001, 1007)
 _SENDING = (10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 30, 31, 32, 40, 45, 61, 62, 73, 90, 91, 1004, 1005, 1006)
 _ASKING = (11, 16)
+OPERATIONS: Sequence[Operation[Any]] = (*statistics.OPERATIONS, *blacklists.OPERATIONS, *searching.OPERATIONS)
+BODIES = [body for operation in OPERATIONS for body in (operation.body, operation.answer) if body is not None]
 
 
 def openapi_routes() -> list[Route]:
@@ -34,11 +39,14 @@ def openapi_routes() -> list[Route]:
 def describe_api() -> Node:
     """The whole document."""
     _, schemas = msgspec.json.schema_components(
-        (SendBody, SendAnswer, StatusAnswer, ProblemAnswer, *WEBHOOK_BODIES), ref_template="#/components/schemas/{name}"
+        (SendBody, SendAnswer, StatusAnswer, ProblemAnswer, *WEBHOOK_BODIES, *BODIES),
+        ref_template="#/components/schemas/{name}",
     )
     # Null and absent are the same here, so the records cannot say it.
     schemas["SendBody"]["required"] = ["number", "message"]
     schemas["EndpointBody"]["required"] = ["url"]
+    schemas["EntryBody"]["required"] = ["identifier"]
+    schemas["PreviewBody"]["required"] = ["message"]
     idempotency = _parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": 255})
     identifier = _parameter("identifier", "query", {"type": "string"})
     snapshot_id = _parameter("snapshotId", "query", {"type": "string", "pattern": "^[0-9]{1,19}$"})
@@ -62,6 +70,7 @@ def describe_api() -> Node:
                 }
             },
             **_webhook_paths(),
+            **_paths_of(OPERATIONS),
         },
         "components": {
             "schemas": schemas,
@@ -112,6 +121,34 @@ def _webhook_paths() -> Node:
             "get": {"summary": "Events as they come", "parameters": [last_event], "responses": stream}
         },
     }
+
+
+def _paths_of(operations: Sequence[Operation[Any]]) -> Node:
+    paths: dict[str, Node] = {}
+    for operation in operations:
+        described: Node = {"summary": operation.summary, "responses": _answers_of(operation)}
+        if operation.parameters:
+            in_path = set(re.findall("{([a-z]+)}", operation.path))
+            described["parameters"] = [
+                {**_parameter(one.name, "path", one.schema), "required": True}
+                if one.name in in_path
+                else _parameter(one.name, "query", one.schema)
+                for one in operation.parameters
+            ]
+        if operation.body is not None:
+            described["requestBody"] = {"required": True, "content": _json(operation.body.__name__)}
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    return paths
+
+
+def _answers_of(operation: Operation[Any]) -> Node:
+    responses = _responses("Done.", "ProblemAnswer", (*_ALWAYS, *operation.codes))
+    if operation.answer is None:
+        del responses["200"]
+        return {"204": {"description": "Done."}, **responses}
+    [schema], _ = msgspec.json.schema_components([operation.answer], ref_template="#/components/schemas/{name}")
+    responses["200"]["content"] = {"application/json": {"schema": schema}}
+    return responses
 
 
 def _on_webhook(summary: str, schema: str, *parameters: Node, codes: Collection[int] = ()) -> Node:

@@ -140,6 +140,10 @@ class Hint(Enum):
         "Aucun webhook ne peut aller à cette adresse : http(s) vers une adresse publique est attendu.",
         "No webhook may go to this URL: http(s) to a public address is expected.",
     )
+    LEFT_ALREADY = (
+        "Ce message ne peut pas être annulé : il est parti, ou l'est peut-être.",
+        "This message cannot be cancelled: it has left, or may have.",
+    )
     MALFORMED = ("Requête HTTP mal formée.", "Malformed HTTP request.")
 
 

@@ -70,6 +70,11 @@ def parse_mobile(raw: str, country: str = "FR", *, international: bool = False) 
     return reading.number
 
 
+def is_international(number: PhoneNumber, country: str = "FR") -> bool:
+    """Whether the number lies outside the home area of an account of this country."""
+    return _read(number, country).calling_code not in _home_area(country)
+
+
 def parse_sender(raw: str) -> str:
     """The sender, unchanged. Raises SenderError: for its characters first, then its length, then all digits.
 

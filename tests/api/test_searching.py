@@ -59,8 +59,12 @@ async def test_a_status_of_many_is_that_of_one(scene: Scene) -> None:
 async def test_ten_thousand_are_asked_at_once_and_not_one_more(scene: Scene) -> None:
     id_ = await scene.sent()
     assert await bulk(scene, snapshotIds=[id_] * 10_000) == [id_] * 10_000
-    for field, one in (("snapshotIds", id_), ("identifiers", NUMBER)):
-        answer = await post(scene, BULK, **{field: [one] * 10_001})
+    bodies: dict[str, dict[str, Any]] = {
+        "snapshotIds": {"snapshotIds": [id_] * 10_001},
+        "identifiers": {"identifiers": [NUMBER] * 10_001},
+    }
+    for field, body in bodies.items():
+        answer = await post(scene, BULK, **body)
         assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, 74, field)
 
 

@@ -292,8 +292,14 @@ async def test_commit_that_hangs_is_looked_up_on_another_connection(
             await asyncio.sleep(0.01)  # the transaction, and the look-up
     assert not accepting.done()
     await line.watch.execute("COMMIT")
-    await accepting
-    assert await line.stored() == 2
+    # Now both may write their row of `committed`, and whoever is first decides; the answer is what became true.
+    try:
+        await accepting
+    except StoreUnavailable:
+        assert await line.stored() == 1
+    else:
+        assert await line.stored() == 2
+    assert await line.scene.accept()
 
 
 async def test_warning_at_commit_is_no_success(

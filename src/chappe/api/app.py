@@ -11,20 +11,17 @@ import itertools
 import logging
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
-from chappe.api import blacklists, searching, statistics
-from chappe.api.health import health_routes
+from chappe.api.areas import HOT, ROUTED
 from chappe.api.http import Answer, ClientGone, Request
 from chappe.api.links import link_routes
-from chappe.api.messages import Messages
 from chappe.api.openapi import openapi_routes
-from chappe.api.operations import routes_of
+from chappe.api.operations import Handler, handlers_of, routes_of
 from chappe.api.problems import (
     METHOD_NOT_ALLOWED,
     NO_ROUTE,
@@ -35,12 +32,9 @@ from chappe.api.problems import (
     problem_of,
 )
 from chappe.api.services import Services
-from chappe.api.webhooks import webhook_routes
 from chappe.core.errors import ChappeError
 
 log = logging.getLogger(__name__)
-
-HotRoute: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
 
 class RequestIds:
@@ -57,7 +51,7 @@ class RequestIds:
 class Api:
     """The ASGI application; `request_ids` is also for answers that the server gives without asking it."""
 
-    def __init__(self, hot: Mapping[str, Mapping[str, HotRoute]], router: Router, request_ids: RequestIds) -> None:
+    def __init__(self, hot: Mapping[str, Mapping[str, Handler]], router: Router, request_ids: RequestIds) -> None:
         self._hot = {path: _with_head(handlers) for path, handlers in hot.items()}
         self._router = router
         self.request_ids = request_ids
@@ -80,6 +74,7 @@ class Api:
             if handler is None:
                 raise _method_not_allowed(handlers)
             answer = await handler(Request(scope, receive, dict(scope["headers"])))
+            assert isinstance(answer, Answer)  # noqa: S101 - none of these streams
         except ClientGone:
             return
         except BaseException as error:
@@ -116,21 +111,9 @@ class Api:
 
 def create_app(services: Services) -> Api:
     """The API over these services."""
-    messages = Messages(services)
-    hot: dict[str, dict[str, HotRoute]] = {
-        "/v2/notification/messages/send": {"POST": messages.send_notification},
-        "/v2/marketing/messages/send": {"POST": messages.send_marketing},
-        "/v2/messages/status": {"GET": messages.find_status},
-    }
-    routes = [
-        *link_routes(services),
-        *health_routes(services),
-        *openapi_routes(),
-        *webhook_routes(services),
-        *routes_of(statistics.OPERATIONS, statistics.Statistics(services)),
-        *routes_of(blacklists.OPERATIONS, blacklists.Blacklists(services)),
-        *routes_of(searching.OPERATIONS, searching.Searching(services)),
-    ]
+    hot = handlers_of(HOT.operations, HOT.make(services))
+    routes = [route for area in ROUTED for route in routes_of(area.operations, area.make(services))]
+    routes += [*link_routes(services), *openapi_routes()]
     return Api(hot, Router(routes, redirect_slashes=False), RequestIds(services.token()[:10]))
 
 
@@ -178,7 +161,7 @@ def _method_not_allowed(allowed: Iterable[str]) -> Problem:
     return Problem(METHOD_NOT_ALLOWED, headers=[(b"allow", ", ".join(sorted(allowed)).encode("ascii"))])
 
 
-def _with_head(handlers: Mapping[str, HotRoute]) -> Mapping[str, HotRoute]:
+def _with_head(handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
     return {**handlers, "HEAD": handlers["GET"]} if "GET" in handlers else handlers
 
 

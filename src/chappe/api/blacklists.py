@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import msgspec
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
-from chappe.api.operations import Operation, Parameter
+from chappe.api.operations import IDENTIFIER, Operation, Origin, Parameter
 from chappe.api.problems import INVALID_PARAMETER, NO_MESSAGE, Problem
 from chappe.api.query import read_number, value, written
 from chappe.api.services import Services
@@ -167,15 +168,13 @@ def _entry_answer(of: Blacklist, account: AccountId, entry: Entry) -> EntryAnswe
 
 
 _body = msgspec.json.Decoder(EntryBody)
-_IDENTIFIER = Parameter("identifier", {"type": "string"})
-_ID = Parameter("id", {"type": "string", "pattern": "^[0-9a-f]{24}$"})
 
 OPERATIONS: Sequence[Operation[Blacklists]] = (
     *(
         operation
-        for name, what, add, list_, remove in (
-            ("unsubscribers", "opt-out", Blacklists.add_opt_out, Blacklists.list_opt_outs, Blacklists.remove_opt_out),
-            ("bounces", "bounce", Blacklists.add_bounce, Blacklists.list_bounces, Blacklists.remove_bounce),
+        for (_, name, kind), what, add, list_, remove in (
+            (UNSUBSCRIBERS, "opt-out", Blacklists.add_opt_out, Blacklists.list_opt_outs, Blacklists.remove_opt_out),
+            (BOUNCES, "bounce", Blacklists.add_bounce, Blacklists.list_bounces, Blacklists.remove_bounce),
         )
         for path, other in ((f"/v2/{name}/default/contacts", f"/v2/{name}/defaults/contacts"),)
         for operation in (
@@ -185,8 +184,10 @@ OPERATIONS: Sequence[Operation[Blacklists]] = (
                 add,
                 f"Add a number to the {what} list",
                 EntryIdAnswer,
-                (10, 11, 73, 1004, 1005),
+                (10, 11),
                 body=EntryBody,
+                required=("identifier",),
+                example={"identifier": "+33600000009"},
                 aliases=(other,),
             ),
             Operation(
@@ -205,7 +206,7 @@ OPERATIONS: Sequence[Operation[Blacklists]] = (
                 f"Take a number off the {what} list",
                 None,
                 (11, 16),
-                (_IDENTIFIER,),
+                (replace(IDENTIFIER, example="+33600000009"),),
                 aliases=(other,),
             ),
             Operation(
@@ -215,10 +216,17 @@ OPERATIONS: Sequence[Operation[Blacklists]] = (
                 f"Take an entry off the {what} list",
                 None,
                 (16,),
-                (_ID,),
+                (
+                    Parameter(
+                        "id",
+                        {"type": "string", "pattern": "^[0-9a-f]{24}$"},
+                        hex_id(kind, 1),
+                        Origin(f"POST {path}", "id"),
+                    ),
+                ),
                 aliases=(f"{other}/{{id}}",),
             ),
         )
     ),
-    Operation("GET", "/v2/check", Blacklists.check, "What can be said of a number", CheckAnswer, (11,), (_IDENTIFIER,)),
+    Operation("GET", "/v2/check", Blacklists.check, "What can be said of a number", CheckAnswer, (11,), (IDENTIFIER,)),
 )

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from collections.abc import Sequence
 
+import msgspec
+
+from chappe.api.http import Answer, Request
+from chappe.api.operations import Operation
 from chappe.api.problems import RETRY_AFTER, UNAVAILABLE, Problem, describe
 from chappe.api.services import Services
 
-_JSON = "application/json;charset=UTF-8"
+
+class HealthAnswer(msgspec.Struct):
+    status: str
 
 
-def health_routes(services: Services) -> list[Route]:
-    async def health(_: Request) -> Response:
-        return Response(b'{"status":"alive"}', media_type=_JSON)
+class ReadyAnswer(msgspec.Struct):
+    """What is served may have more members."""
 
-    async def ready(request: Request) -> Response:
-        shown = dict(services.readiness())
+    ready: bool
+    held: bool
+    """Nothing leaves: the system is on hold."""
+    connectors: dict[str, str]
+    """Those that this node has: `bound` or `unbound`."""
+
+
+class Health:
+    def __init__(self, services: Services) -> None:
+        self._readiness = services.readiness
+
+    async def health(self, _: Request) -> Answer:
+        return Answer(200, b'{"status":"alive"}')
+
+    async def ready(self, request: Request) -> Answer:
+        shown = dict(self._readiness())
         if shown.get("ready", True):
-            return Response(msgspec.json.encode(shown), media_type=_JSON)
-        problem = describe(Problem(UNAVAILABLE), request.headers.get("accept-language", "").encode("latin-1"))
+            return Answer(200, msgspec.json.encode(shown))
+        problem = describe(Problem(UNAVAILABLE), request.headers.get(b"accept-language", b""))
         body = msgspec.json.encode({**msgspec.to_builtins(problem), **shown})
-        return Response(body, 503, {"Retry-After": RETRY_AFTER.decode()}, _JSON)
+        return Answer(503, body, [(b"retry-after", RETRY_AFTER)])
 
-    return [Route("/health", health, methods=["GET"]), Route("/ready", ready, methods=["GET"])]
+
+OPERATIONS: Sequence[Operation[Health]] = (
+    Operation("GET", "/health", Health.health, "Whether the process is alive", HealthAnswer, open=True),
+    Operation("GET", "/ready", Health.ready, "Whether it should be given work", ReadyAnswer, open=True),
+)

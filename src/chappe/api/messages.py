@@ -11,9 +11,10 @@ import msgspec
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.operations import IDENTIFIER, Operation, Parameter
 from chappe.api.problems import IDEMPOTENCY, INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
 from chappe.api.query import read_id, read_number, values, written
-from chappe.api.schemas import PartAnswer, SendBody, StatusAnswer
+from chappe.api.schemas import PartAnswer, SendAnswer, SendBody, StatusAnswer
 from chappe.api.services import Services
 from chappe.core import lifecycle
 from chappe.core.errors import Invalid
@@ -181,3 +182,42 @@ T = TypeVar("T")
 
 def _or_unset(value: T | None) -> T | msgspec.UnsetType:
     return msgspec.UNSET if value is None else value
+
+
+# --- the description ---------------------------------------------------------------------------------
+
+_SENDING = (10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 30, 31, 32, 40, 45, 61, 62, 90, 91, 1006)
+_IDEMPOTENCY_HEADER = Parameter(
+    "Idempotency-Key", {"type": "string", "pattern": "^[ -~]{1,255}$"}, header=True, example="order-1234"
+)
+
+OPERATIONS: Sequence[Operation[Messages]] = (
+    *(
+        Operation(
+            "POST",
+            f"/v2/{family}/messages/send",
+            handler,
+            summary,
+            SendAnswer,
+            _SENDING,
+            (_IDEMPOTENCY_HEADER,),
+            body=SendBody,
+            required=("number", "message"),
+            example={"number": "+33600000003", "message": "Bonjour", "category": "orders"},
+            headers={"Idempotent-Replayed": "`true`: the answer is that of an earlier request with this key."},
+        )
+        for family, handler, summary in (
+            ("notification", Messages.send_notification, "Send a transactional message"),
+            ("marketing", Messages.send_marketing, "Send a promotional message"),
+        )
+    ),
+    Operation(
+        "GET",
+        "/v2/messages/status",
+        Messages.find_status,
+        "What became of a message: by its id, or the latest to a number",
+        StatusAnswer,
+        (11, 16),
+        (IDENTIFIER, Parameter("snapshotId", {"type": "string", "pattern": "^[0-9]{1,19}$"})),
+    ),
+)

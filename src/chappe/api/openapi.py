@@ -1,9 +1,8 @@
-"""The description of the API (OpenAPI 3.1), made from the records that requests and answers are made of."""
+"""The description of the API (OpenAPI 3.1), made from the tables and records that it is served from."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -12,19 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chappe.api import blacklists, searching, statistics
-from chappe.api.operations import Operation
-from chappe.api.problems import IDEMPOTENCY, KINDS, Hint, ProblemAnswer
-from chappe.api.schemas import SendAnswer, SendBody, StatusAnswer
-from chappe.api.webhooks import BODIES as WEBHOOK_BODIES
+from chappe.api.areas import AREAS, OPERATIONS
+from chappe.api.operations import STREAM, Operation, Parameter
+from chappe.api.problems import IDEMPOTENCY, INVALID_PARAMETER, KINDS, QUOTA_EXCEEDED, UNAVAILABLE, Hint, ProblemAnswer
 
 Node: TypeAlias = dict[str, Any]
 
-_ALWAYS = (72, 92, 1000, 1001, 1007)
-_SENDING = (10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 30, 31, 32, 40, 45, 61, 62, 73, 90, 91, 1004, 1005, 1006)
-_ASKING = (11, 16)
-OPERATIONS: Sequence[Operation[Any]] = (*statistics.OPERATIONS, *blacklists.OPERATIONS, *searching.OPERATIONS)
-BODIES = [body for operation in OPERATIONS for body in (operation.body, operation.answer) if body is not None]
+_EVERYWHERE = (1000, INVALID_PARAMETER, UNAVAILABLE)
+_WITH_A_KEY = (72, 92)
+_WITH_A_BODY = (73, 1004, 1005)
+_REF = "#/components/schemas/{name}"
 
 
 def openapi_routes() -> list[Route]:
@@ -33,145 +29,138 @@ def openapi_routes() -> list[Route]:
     async def openapi(_: Request) -> Response:
         return Response(body, media_type="application/json;charset=UTF-8")
 
-    return [Route("/v2/openapi.json", openapi, methods=["GET"])]
+    return [Route(path, openapi, methods=["GET"]) for path in ("/openapi.json", "/v2/openapi.json")]
 
 
 def describe_api() -> Node:
     """The whole document."""
-    _, schemas = msgspec.json.schema_components(
-        (SendBody, SendAnswer, StatusAnswer, ProblemAnswer, *WEBHOOK_BODIES, *BODIES),
-        ref_template="#/components/schemas/{name}",
-    )
-    # Null and absent are the same here, so the records cannot say it.
-    schemas["SendBody"]["required"] = ["number", "message"]
-    schemas["EndpointBody"]["required"] = ["url"]
-    schemas["EntryBody"]["required"] = ["identifier"]
-    schemas["PreviewBody"]["required"] = ["message"]
-    idempotency = _parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": 255})
-    identifier = _parameter("identifier", "query", {"type": "string"})
-    snapshot_id = _parameter("snapshotId", "query", {"type": "string", "pattern": "^[0-9]{1,19}$"})
-    send = {
-        "parameters": [idempotency],
-        "requestBody": {"required": True, "content": _json("SendBody")},
-        "responses": _responses("Accepted and stored.", "SendAnswer", (*_ALWAYS, *_SENDING)),
-    }
+    paths: Node = {}
+    for area in AREAS:
+        for operation in area.operations:
+            described = _describe(operation, area.make.__name__)
+            paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Chappe", "version": version("chappe")},
-        "security": [{"key": []}],
-        "paths": {
-            "/v2/notification/messages/send": {"post": {"summary": "Send a transactional message", **send}},
-            "/v2/marketing/messages/send": {"post": {"summary": "Send a promotional message", **send}},
-            "/v2/messages/status": {
-                "get": {
-                    "summary": "What became of a message: by its id, or the latest to a number",
-                    "parameters": [identifier, snapshot_id],
-                    "responses": _responses("The message's state.", "StatusAnswer", (*_ALWAYS, *_ASKING)),
-                }
-            },
-            **_webhook_paths(),
-            **_paths_of(OPERATIONS),
+        "info": {
+            "title": "Chappe",
+            "version": version("chappe"),
+            "description": "SMS by the Primotexto v2 API. Times are milliseconds since 1970.",
         },
+        "security": [{"key": []}],
+        "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": _schemas(),
+            "headers": _HEADERS,
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Primotexto-ApiKey"}},
         },
     }
 
 
-def _webhook_paths() -> Node:
-    whole = {"type": "integer", "minimum": 0}
-    id_ = {**_parameter("id", "path", whole), "required": True}
-    after, limit = _parameter("after", "query", {"type": "string"}), _parameter("limit", "query", whole)
-    since = _parameter("since", "query", whole)
-    last_event = _parameter("Last-Event-ID", "header", {"type": "string"})
-    create = {
-        "summary": "Have events posted to a URL; the secret is shown once",
-        "requestBody": {"required": True, "content": _json("EndpointBody")},
-        "responses": _responses("The webhook.", "EndpointAnswer", (*_ALWAYS, 73, 1004, 1005)),
-    }
-    stream = _responses("Server-sent events.", "EventAnswer", (*_ALWAYS, 76))
-    stream["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {
-        "/v2/webhooks": {
-            "get": {
-                "summary": "The account's webhooks",
-                "responses": _responses("All of them.", "EndpointsAnswer", _ALWAYS),
-            },
-            "post": create,
-        },
-        "/v2/webhooks/{id}": {"delete": _on_webhook("Remove a webhook", "RemovedAnswer", id_)},
-        "/v2/webhooks/{id}/enable": {
-            "post": _on_webhook("Enable a webhook that was disabled by a 410", "EndpointAnswer", id_)
-        },
-        "/v2/webhooks/{id}/rotate": {
-            "post": _on_webhook("A new secret, live beside the one before; it is shown once", "EndpointAnswer", id_)
-        },
-        "/v2/webhooks/{id}/replay": {
-            "post": _on_webhook("Post exhausted events again", "ReplayAnswer", id_, since, codes=(61, 1009))
-        },
-        "/v2/events": {
-            "get": {
-                "summary": "The events after a place, for receivers that were away",
-                "parameters": [after, limit],
-                "responses": _responses("The next events.", "EventsAnswer", _ALWAYS),
-            }
-        },
-        "/v2/events/stream": {
-            "get": {"summary": "Events as they come", "parameters": [last_event], "responses": stream}
-        },
-    }
-
-
-def _paths_of(operations: Sequence[Operation[Any]]) -> Node:
-    paths: dict[str, Node] = {}
-    for operation in operations:
-        described: Node = {"summary": operation.summary, "responses": _answers_of(operation)}
-        if operation.parameters:
-            in_path = set(re.findall("{([a-z]+)}", operation.path))
-            described["parameters"] = [
-                {**_parameter(one.name, "path", one.schema), "required": True}
-                if one.name in in_path
-                else _parameter(one.name, "query", one.schema)
-                for one in operation.parameters
-            ]
-        if operation.body is not None:
-            described["requestBody"] = {"required": True, "content": _json(operation.body.__name__)}
-        paths.setdefault(operation.path, {})[operation.method.lower()] = described
-    return paths
-
-
-def _answers_of(operation: Operation[Any]) -> Node:
-    responses = _responses("Done.", "ProblemAnswer", (*_ALWAYS, *operation.codes))
-    if operation.answer is None:
-        del responses["200"]
-        return {"204": {"description": "Done."}, **responses}
-    [schema], _ = msgspec.json.schema_components([operation.answer], ref_template="#/components/schemas/{name}")
-    responses["200"]["content"] = {"application/json": {"schema": schema}}
-    return responses
-
-
-def _on_webhook(summary: str, schema: str, *parameters: Node, codes: Collection[int] = ()) -> Node:
-    responses = _responses("Done.", schema, (*_ALWAYS, 1008, *codes))
-    return {"summary": summary, "parameters": list(parameters), "responses": responses}
-
-
-def _responses(success: str, schema: str, codes: Collection[int]) -> Node:
-    by_status: dict[int, list[str]] = {}
+def codes_of(operation: Operation[Any]) -> dict[int, list[int]]:
+    """Every code of an error that the operation may give, by HTTP status."""
+    codes = {*operation.codes, *_EVERYWHERE}
+    codes |= set() if operation.open else set(_WITH_A_KEY)
+    codes |= set(_WITH_A_BODY) if operation.body is not None else set()
+    by_status: dict[int, list[int]] = {}
     for code in sorted(codes):
-        by_status.setdefault(KINDS[code].status, []).append(f"{code}: {KINDS[code].english}")
+        by_status.setdefault(KINDS[code].status, []).append(code)
     if IDEMPOTENCY in codes:
-        by_status[409] = [f"{IDEMPOTENCY}: {Hint.STILL_RUNNING.value[1]}"]
-    problems = {
-        str(status): {"description": " ".join(lines), "content": _json("ProblemAnswer")}
-        for status, lines in sorted(by_status.items())
+        by_status.setdefault(409, []).append(IDEMPOTENCY)
+    return dict(sorted(by_status.items()))
+
+
+def operation_id(operation: Operation[Any]) -> str:
+    """Such as `deleteUnsubscribersDefaultContactsById`."""
+    pieces = operation.path.removeprefix("/v2").strip("/").split("/")
+    words = [f"by-{piece[1:-1]}" if piece.startswith("{") else piece for piece in pieces]
+    return operation.method.lower() + "".join(word.title() for piece in words for word in piece.split("-"))
+
+
+def _describe(operation: Operation[Any], tag: str) -> Node:
+    described: Node = {"operationId": operation_id(operation), "tags": [tag], "summary": operation.summary}
+    if operation.aliases:
+        described["description"] = f"Also served as {', '.join(f'`{alias}`' for alias in operation.aliases)}."
+    if operation.open:
+        described["security"] = []
+    if operation.parameters:
+        described["parameters"] = [_parameter(one, operation) for one in operation.parameters]
+    if operation.body is not None:
+        content = {"schema": _schema_of(operation.body), "example": operation.example}
+        required = bool(operation.required)
+        described["requestBody"] = {"required": required, "content": {"application/json": content}}
+    described["responses"] = {str(operation.success): _success(operation)} | {
+        str(status): _problem(status, codes) for status, codes in codes_of(operation).items()
     }
-    return {"200": {"description": success, "content": _json(schema)}, **problems}
+    return described
 
 
-def _parameter(name: str, where: str, schema: Node) -> Node:
-    return {"name": name, "in": where, "required": False, "schema": schema}
+def _parameter(parameter: Parameter, operation: Operation[Any]) -> Node:
+    in_path = parameter.name in operation.in_path
+    where = "path" if in_path else "header" if parameter.header else "query"
+    described = {"name": parameter.name, "in": where, "required": in_path, "schema": parameter.schema}
+    return described if parameter.example is None else {**described, "example": parameter.example}
 
 
-def _json(schema: str) -> Node:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+def _success(operation: Operation[Any]) -> Node:
+    headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in operation.headers.items()}
+    answer: Node = {"description": "Done.", "headers": {**_header("X-Request-Id"), **headers}}
+    if operation.answer is STREAM:
+        answer["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    elif operation.answer is not None:
+        answer["content"] = {"application/json": {"schema": _schema_of(operation.answer)}}
+    if links := dict(_links(operation)):
+        answer["links"] = links
+    return answer
+
+
+def _links(operation: Operation[Any]) -> Iterator[tuple[str, Node]]:
+    """What may be done with the object whose id is in the answer."""
+    for other in OPERATIONS:
+        for parameter in other.parameters:
+            origin = parameter.origin
+            if origin is not None and origin.operation == operation.name:
+                where = f"header.{origin.member}" if origin.member in operation.headers else f"body#/{origin.member}"
+                passed_on = {name: f"$request.path.{name}" for name in operation.in_path if name in other.in_path}
+                parameters = {**passed_on, parameter.name: f"$response.{where}"}
+                yield operation_id(other), {"operationId": operation_id(other), "parameters": parameters}
+
+
+def _problem(status: int, codes: Collection[int]) -> Node:
+    texts = {code: KINDS[code].english for code in codes}
+    if status == 409 and IDEMPOTENCY in codes:
+        texts[IDEMPOTENCY] = Hint.STILL_RUNNING.value[1]
+    headers = ["X-Request-Id"]
+    if UNAVAILABLE in codes or QUOTA_EXCEEDED in codes:
+        headers.append("Retry-After")
+    one_of_these = {"properties": {"code": {"enum": list(codes)}}}
+    schema = {"allOf": [_schema_of(ProblemAnswer), one_of_these]}
+    return {
+        "description": " ".join(f"{code}: {text}" for code, text in texts.items()),
+        "headers": {name: node for header in headers for name, node in _header(header).items()},
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+_HEADERS: Node = {
+    "X-Request-Id": {"description": "Names the request in the server's log.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+}
+
+
+def _header(name: str) -> Node:
+    return {name: {"$ref": f"#/components/headers/{name}"}}
+
+
+def _schema_of(type_: Any) -> Node:
+    [schema], _ = msgspec.json.schema_components([type_], ref_template=_REF)
+    return schema
+
+
+def _schemas() -> Node:
+    answers = [operation.answer for operation in OPERATIONS if operation.answer not in (None, STREAM)]
+    bodies = [operation.body for operation in OPERATIONS if operation.body is not None]
+    _, schemas = msgspec.json.schema_components([*bodies, *answers, ProblemAnswer], ref_template=_REF)
+    for operation in OPERATIONS:
+        if operation.required:
+            schemas[operation.body.__name__]["required"] = list(operation.required)
+    return schemas

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
 from chappe.api.messages import status_answer
-from chappe.api.operations import Operation, Parameter
+from chappe.api.operations import Operation, Origin, Parameter
 from chappe.api.problems import INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
 from chappe.api.query import MAX_ID, read_id, read_number, value, whole, written
 from chappe.api.schemas import StatusAnswer
@@ -279,7 +279,12 @@ _STATES = {state.public_name: state for state in State}
 _bulk_body = msgspec.json.Decoder(BulkBody)
 _preview_body = msgspec.json.Decoder(PreviewBody)
 _WHOLE = {"type": "integer", "minimum": 0}
-_ID = Parameter("id", {"type": "string", "pattern": "^[0-9]{1,18}$"})
+_ID = Parameter(
+    "id",
+    {"type": "string", "pattern": "^[0-9]{1,18}$"},
+    "386479",
+    Origin("POST /v2/notification/messages/send", "snapshotId"),
+)
 
 OPERATIONS: Sequence[Operation[Searching]] = (
     Operation(
@@ -288,8 +293,9 @@ OPERATIONS: Sequence[Operation[Searching]] = (
         Searching.find_statuses,
         "What became of many messages: by their ids, or the latest to each number",
         BulkAnswer,
-        (11, 73, 74, 1004, 1005),
+        (11, 74),
         body=BulkBody,
+        example={"identifiers": ["+33600000003", "+33600000004"]},
     ),
     Operation(
         "GET",
@@ -299,12 +305,12 @@ OPERATIONS: Sequence[Operation[Searching]] = (
         MessagesAnswer,
         (11, 61),
         (
-            Parameter("state", {"type": "string", "enum": list(_STATES)}),
+            Parameter("state", {"type": "string", "enum": list(_STATES)}, "delivered"),
             Parameter("category", {"type": "string"}),
             Parameter("number", {"type": "string"}),
             Parameter("since", _WHOLE),
             Parameter("before", {"type": "string", "pattern": "^[0-9]{1,19}$"}),
-            Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST_IN_A_PAGE}),
+            Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST_IN_A_PAGE}, "50"),
         ),
     ),
     Operation(
@@ -331,7 +337,9 @@ OPERATIONS: Sequence[Operation[Searching]] = (
         Searching.preview,
         "What a text will be as an SMS",
         Preview,
-        (30, 32, 73, 1004, 1005),
+        (30, 32),
         body=PreviewBody,
+        required=("message",),
+        example={"message": "L’été à la mer ☀"},
     ),
 )

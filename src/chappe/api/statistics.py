@@ -207,7 +207,7 @@ def json_answer(answer: object) -> Answer:
 
 
 _encoder = msgspec.json.Encoder()
-_CATEGORY = Parameter("category", {"type": "string"})
+_CATEGORY = Parameter("category", {"type": "string"}, "orders")
 AFTER = Parameter("after", {"type": "string", "pattern": "^[0-9a-f]{24}$"})
 
 OPERATIONS: Sequence[Operation[Statistics]] = (

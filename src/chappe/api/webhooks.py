@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import TypeAlias
-from urllib.parse import parse_qs
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from starlette.requests import Request as RoutedRequest
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import StreamingResponse
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.operations import STREAM, Operation, Origin, Parameter
 from chappe.api.problems import INVALID_PARAMETER, QUOTA_EXCEEDED, Hint, Problem
+from chappe.api.query import value, whole
 from chappe.api.services import Services
 from chappe.core.errors import ChappeError, Invalid, StoreUnavailable
 from chappe.core.message import AccountId
@@ -31,6 +30,7 @@ LOOK_SECONDS = 1.0
 KEEP_ALIVE_LOOKS = 15
 """After so many in vain it says that it is still there, so that nothing between takes it for dead."""
 SECRET_BYTES = 32
+MOST_SINCE = 10**15
 
 
 # --- bodies ------------------------------------------------------------------------------------------
@@ -94,39 +94,6 @@ class EventsAnswer(msgspec.Struct):
 
 # --- routes ------------------------------------------------------------------------------------------
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Answer]]
-
-
-def webhook_routes(services: Services) -> list[Route]:
-    webhooks = Webhooks(services)
-
-    async def stream(request: RoutedRequest) -> Response:
-        answer = await webhooks.stream(_plain(request))
-        return Response(headers=dict(answer.headers)) if request.method == "HEAD" else answer
-
-    return [
-        _route("/v2/webhooks", GET=webhooks.list_endpoints, POST=webhooks.create),
-        _route("/v2/webhooks/{id}", DELETE=webhooks.remove),
-        _route("/v2/webhooks/{id}/enable", POST=webhooks.enable),
-        _route("/v2/webhooks/{id}/rotate", POST=webhooks.rotate),
-        _route("/v2/webhooks/{id}/replay", POST=webhooks.replay),
-        _route("/v2/events", GET=webhooks.list_events),
-        Route("/v2/events/stream", stream, methods=["GET"]),
-    ]
-
-
-def _route(path: str, **handlers: Handler) -> Route:
-    async def serve(request: RoutedRequest) -> Response:
-        method = "GET" if request.method == "HEAD" else request.method
-        answer = await handlers[method](_plain(request))
-        return Response(answer.body, answer.status, media_type="application/json;charset=UTF-8")
-
-    return Route(path, serve, methods=list(handlers))
-
-
-def _plain(request: RoutedRequest) -> Request:
-    return Request(request.scope, request.receive, dict(request.scope["headers"]))
-
 
 class Webhooks:
     """The routes about webhooks and events."""
@@ -177,13 +144,13 @@ class Webhooks:
 
     async def replay(self, request: Request) -> Answer:
         account, endpoint = await self._account(request), _read_id(request)
-        since = _whole(request, "since", 0, most=10**15, code=INVALID_DATE)
+        since = whole(request, "since", 0, least=0, most=MOST_SINCE, code=INVALID_DATE)
         return _json(ReplayAnswer(await endpoints.replay(self._store, account, endpoint, since, self._now_ms())))
 
     async def list_events(self, request: Request) -> Answer:
         account = await self._account(request)
-        after = _cursor(_parameter(request, "after"), "after") or Cursor()
-        limit = _whole(request, "limit", DEFAULT_LIMIT, least=1, most=MOST_EVENTS)
+        after = _cursor(value(request, "after"), "after") or Cursor()
+        limit = whole(request, "limit", DEFAULT_LIMIT, least=1, most=MOST_EVENTS)
         found = await self._store.list_events(account, after, limit)
         cursor = found[-1][0] if found else after
         # As they are posted, to the byte.
@@ -191,7 +158,7 @@ class Webhooks:
         more = b"true" if len(found) == limit else b"false"
         return Answer(200, b'{"cursor":"%s","events":[%s],"more":%s}' % (str(cursor).encode(), bodies, more))
 
-    async def stream(self, request: Request) -> Response:
+    async def stream(self, request: Request) -> StreamingResponse:
         """Server-sent events, from now or after `Last-Event-ID`, until the client, the key or the server goes."""
         account = await self._account(request)
         given = request.headers.get(b"last-event-id", b"").decode("latin-1")
@@ -275,25 +242,6 @@ def _read_id(request: Request) -> EndpointId:
     return EndpointId(int(text))
 
 
-def _parameter(request: Request, name: str) -> str | None:
-    """The value of a parameter of the query; empty counts as absent."""
-    values = parse_qs(request.scope["query_string"].decode("latin-1")).get(name, [])
-    if len(values) > 1:
-        raise Problem(INVALID_PARAMETER, name)
-    return values[0] if values else None
-
-
-def _whole(
-    request: Request, name: str, default: int, *, least: int = 0, most: int, code: int = INVALID_PARAMETER
-) -> int:
-    text = _parameter(request, name)
-    if text is None:
-        return default
-    if not re.fullmatch("[0-9]{1,18}", text) or not least <= int(text) <= most:
-        raise Problem(code, name)
-    return int(text)
-
-
 def _cursor(text: str | None, name: str) -> Cursor | None:
     if text is None:
         return None
@@ -305,11 +253,67 @@ def _cursor(text: str | None, name: str) -> Cursor | None:
 
 # --- the description ---------------------------------------------------------------------------------
 
-BODIES: Iterable[type[msgspec.Struct]] = (
-    EndpointBody,
-    EndpointAnswer,
-    EndpointsAnswer,
-    RemovedAnswer,
-    ReplayAnswer,
-    EventsAnswer,
+_ID = Parameter("id", {"type": "string", "pattern": "^[0-9]{1,18}$"}, "1", Origin("POST /v2/webhooks", "id"))
+_AFTER = Parameter("after", {"type": "string", "pattern": "^[0-9]{1,18}-[0-9]{1,18}$"})
+
+OPERATIONS: Sequence[Operation[Webhooks]] = (
+    Operation("GET", "/v2/webhooks", Webhooks.list_endpoints, "The account's webhooks", EndpointsAnswer),
+    Operation(
+        "POST",
+        "/v2/webhooks",
+        Webhooks.create,
+        "Have events posted to a URL; the secret is shown once",
+        EndpointAnswer,
+        body=EndpointBody,
+        required=("url",),
+        example={"url": "https://shop.example/hooks", "events": ["delivered", "bounced", "error", "reply"]},
+    ),
+    Operation("DELETE", "/v2/webhooks/{id}", Webhooks.remove, "Remove a webhook", RemovedAnswer, (1008,), (_ID,)),
+    Operation(
+        "POST",
+        "/v2/webhooks/{id}/enable",
+        Webhooks.enable,
+        "Enable a webhook that was disabled by a 410",
+        EndpointAnswer,
+        (1008,),
+        (_ID,),
+    ),
+    Operation(
+        "POST",
+        "/v2/webhooks/{id}/rotate",
+        Webhooks.rotate,
+        "A new secret, live beside the one before; it is shown once",
+        EndpointAnswer,
+        (1008,),
+        (_ID,),
+    ),
+    Operation(
+        "POST",
+        "/v2/webhooks/{id}/replay",
+        Webhooks.replay,
+        "Post exhausted events again",
+        ReplayAnswer,
+        (61, 1008, 1009),
+        (_ID, Parameter("since", {"type": "integer", "minimum": 0, "maximum": MOST_SINCE}, "1795511616324")),
+    ),
+    Operation(
+        "GET",
+        "/v2/events",
+        Webhooks.list_events,
+        "The events after a place, for receivers that were away",
+        EventsAnswer,
+        parameters=(
+            _AFTER,
+            Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST_EVENTS}, "100"),
+        ),
+    ),
+    Operation(
+        "GET",
+        "/v2/events/stream",
+        Webhooks.stream,
+        "Events as they come",
+        STREAM,
+        (QUOTA_EXCEEDED,),
+        (replace(_AFTER, name="Last-Event-ID", header=True),),
+    ),
 )

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from chappe.core import hours
 from chappe.core.errors import ChappeError
-from chappe.core.hours import DEFAULT_PACK, FRENCH_PLACES, PACKS, REGIONS, Held, Rule, held, next_allowed, place_of
+from chappe.core.hours import (
+    DEFAULT_PACK,
+    FRENCH_PLACES,
+    PACKS,
+    REGIONS,
+    Held,
+    Rule,
+    held,
+    next_allowed,
+    place_of,
+    release,
+)
+from chappe.core.message import Family, Settings
 from chappe.core.numbers import PhoneNumber
 from chappe.core.zones import ZONES
 
@@ -49,6 +61,52 @@ def at(written: str, zone: str = "Europe/Paris") -> int:
 def on(moment: int, zone: str = "Europe/Paris") -> str:
     local = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=moment)).astimezone(ZoneInfo(zone))
     return f"{local:%a %Y-%m-%d %H:%M:%S}"
+
+
+# --- when a message of an account may leave -------------------------------------------------------------
+
+
+SUNDAY, MONDAY = at("2026-11-22 19:30"), at("2026-11-23 08:00")
+
+
+def test_only_live_marketing_waits() -> None:
+    assert release(Settings(), Family.MARKETING, PARIS, SUNDAY, test=False) == (MONDAY, f"{DEFAULT_PACK}:sunday")
+    assert release(Settings(), Family.MARKETING, PARIS, SUNDAY, test=True) == (SUNDAY, None)
+    assert release(Settings(), Family.NOTIFICATION, PARIS, SUNDAY, test=False) == (SUNDAY, None)
+    assert release(Settings(), Family.MARKETING, PARIS, MONDAY, test=False) == (MONDAY, None)
+
+
+def test_an_account_chooses_its_pack_and_tells_its_region() -> None:
+    def released(settings: Settings, wished: int) -> tuple[int, str | None]:
+        return release(settings, Family.MARKETING, PARIS, wished, test=False)
+
+    assert released(Settings(hours="none"), SUNDAY) == (SUNDAY, None)
+    assert released(Settings(hours="fr-af2m-2026-tolerant"), SUNDAY) == (SUNDAY, None)
+    boxing_day = at("2028-12-26 10:00")
+    assert released(Settings(), boxing_day) == (boxing_day, None)
+    assert released(Settings(region="alsace-moselle"), boxing_day) == (
+        at("2028-12-27 08:00"),
+        f"{DEFAULT_PACK}:holiday",
+    )
+
+
+def test_a_pack_or_region_of_a_later_release_counts_as_the_default() -> None:
+    later = Settings(hours="fr-af2m-2049", region="lune")
+    assert release(later, Family.MARKETING, PARIS, SUNDAY, test=False) == (MONDAY, f"{DEFAULT_PACK}:sunday")
+
+
+@pytest.mark.parametrize("pack", [pack for pack in PACKS.values() if pack.hours])
+def test_hours_are_of_whole_minutes(pack: hours.Pack) -> None:
+    assert pack.hours is not None
+    for edge in (pack.hours.opens, pack.hours.closes):
+        assert (edge.second, edge.microsecond) == (0, 0)
+
+
+@given(moment=YEARS, zone=st.sampled_from(sorted({zone for zones in ZONES.values() for zone in zones})))
+def test_clocks_differ_by_whole_minutes(moment: int, zone: str) -> None:
+    offset = datetime.fromtimestamp(moment / 1000, ZoneInfo(zone)).utcoffset()
+    assert offset is not None
+    assert offset % timedelta(minutes=1) == timedelta(0)
 
 
 # --- the promises of issue and rules --------------------------------------------------------------------

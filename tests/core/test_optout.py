@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chappe.core.errors import Invalid
+from chappe.core.message import Family, Settings
 from chappe.core.optout import (
     LONGEST_MENTION,
     OPERATOR_STOP_CODES,
@@ -16,6 +17,7 @@ from chappe.core.optout import (
     has_mention,
     is_operator_stop,
     mention_cost,
+    mention_for,
     mention_of,
     parse_mention,
     with_mention,
@@ -169,3 +171,21 @@ def test_the_mention_never_changes_the_alphabet(text: str) -> None:
 def test_an_operators_own_stop_is_a_code_in_a_receipt(detail: str, is_stop: bool) -> None:
     assert is_operator_stop(detail, OPERATOR_STOP_CODES["ovh"]) is is_stop
     assert not is_operator_stop(detail, ())
+
+
+# --- whose mention ---------------------------------------------------------------------------------------
+
+
+def test_the_account_s_mention_goes_before_the_installation_s() -> None:
+    def chosen(own: str | None, installation: Mention | None = MENTION) -> Mention | None:
+        return mention_for(Settings(stop_mention=own), Family.MARKETING, installation)
+
+    assert chosen(None) == MENTION
+    assert chosen("STOP au 38200") == "STOP au 38200"
+    assert chosen("") is None
+    assert chosen(None, None) is None
+    assert chosen("STOP au 38200", None) == "STOP au 38200"
+
+
+def test_notifications_carry_no_mention() -> None:
+    assert mention_for(Settings(stop_mention="STOP au 38200"), Family.NOTIFICATION, MENTION) is None

@@ -18,6 +18,7 @@ from chappe.core.message import (
     Settings,
     TrackedLink,
 )
+from chappe.core.optout import Mention, mention_of
 from chappe.flow.accept import (
     FURTHEST_DATE_MS,
     MAX_NAME,
@@ -29,7 +30,9 @@ from chappe.flow.accept import (
 )
 
 NOW = 1_800_000_000_000
-VALIDITY_MS = 48 * 3_600_000
+HOUR = 3_600_000
+DAY = 24 * HOUR
+VALIDITY_MS = 48 * HOUR
 
 
 @dataclass
@@ -37,6 +40,7 @@ class OurTerms:
     live_route: str = "live"
     public_url: str | None = "https://s.example"
     default_validity_ms: int = VALIDITY_MS
+    stop_mention: Mention | None = None
     token: Callable[[], str] = field(default_factory=lambda: map("Token{:07}".format, itertools.count()).__next__)
 
 
@@ -260,3 +264,57 @@ def test_only_notifications_of_an_account_that_says_so_reach_people_who_opted_ou
     assert check(settings=exempting).exempt_from_optout
     assert not check(settings=exempting, family=Family.MARKETING).exempt_from_optout
     assert not check().exempt_from_optout
+
+
+# --- marketing -----------------------------------------------------------------------------------------
+
+
+def marketing(**request: Any) -> SendMessage:
+    return check(family=Family.MARKETING, **request)
+
+
+SUNDAY_EVENING = NOW + 2 * DAY + 10 * HOUR
+"""NOW is a Friday, 09:00 in Paris."""
+MONDAY_MORNING = NOW + 2 * DAY + 23 * HOUR
+
+
+def test_marketing_of_a_sunday_evening_is_due_on_monday_at_eight() -> None:
+    send = marketing(date=SUNDAY_EVENING)
+    assert (send.due_at, send.held_by) == (MONDAY_MORNING, "fr-af2m-2026:sunday")
+
+
+def test_marketing_to_reunion_follows_its_clock() -> None:
+    abroad = Settings(international=True)
+    send = marketing(settings=abroad, number="+262692123456", date=SUNDAY_EVENING)
+    assert (send.due_at, send.held_by) == (MONDAY_MORNING - 3 * HOUR, "fr-af2m-2026:sunday")
+
+
+def test_what_is_scheduled_for_an_open_hour_is_not_held() -> None:
+    assert (marketing(date=MONDAY_MORNING).due_at, marketing(date=MONDAY_MORNING).held_by) == (MONDAY_MORNING, None)
+
+
+def test_notifications_tests_and_accounts_that_answer_for_their_hours_are_not_held() -> None:
+    for send in (
+        check(date=SUNDAY_EVENING),
+        marketing(test=True, date=SUNDAY_EVENING),
+        marketing(settings=Settings(hours="none"), date=SUNDAY_EVENING),
+    ):
+        assert (send.due_at, send.held_by) == (SUNDAY_EVENING, None)
+
+
+def test_marketing_tells_how_to_stop_and_pays_for_it() -> None:
+    terms = OurTerms(stop_mention=mention_of("36111"))
+    message = "a" * 150
+    send = marketing(terms=terms, message=message)
+    assert (send.text, send.parts) == (f"{message} STOP au 36111", 2)
+    assert check(terms=terms, message=message).text == message
+    assert marketing(terms=terms, message=message, test=True).text == send.text
+    assert marketing(terms=terms, message="Soldes. STOP au 36111").text == "Soldes. STOP au 36111"
+    assert marketing(terms=terms, message=message, settings=Settings(stop_mention="")).text == message
+    assert marketing(message=message).text == message
+
+
+def test_marketing_too_long_for_its_mention_is_refused() -> None:
+    with pytest.raises(Invalid) as caught:
+        marketing(terms=OurTerms(stop_mention=mention_of("36111")), message="a" * 153 * MAX_PARTS)
+    assert (caught.value.code, caught.value.field) == (32, "message")

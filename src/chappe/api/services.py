@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from chappe.core.optout import Mention
 from chappe.core.ports import Store
 from chappe.core.targets import Networks
 from chappe.flow.live import Live
@@ -31,3 +32,5 @@ class Services:
     """Wakes those who watch events."""
     webhook_networks: Networks = ()
     """Where webhooks may go although it is not public."""
+    stop_mention: Mention | None = None
+    """What stands behind the marketing of accounts that did not decide."""

@@ -1,6 +1,6 @@
 """When marketing may reach a person: named, dated packs of rules, on the clock and calendar of that person.
 
-Pure decisions; nothing is held or released here. Transactional messages do not ask. The packs are configuration,
+Pure decisions; nothing is held or released here. The packs are configuration,
 not legal advice: a pack never changes and is never removed once released, a new rule is a new pack with a new
 date, so that a message held long ago can still say by which rule.
 
@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from phonenumbers import NumberParseException, parse, region_code_for_number
 
 from chappe.core.errors import ChappeError
+from chappe.core.message import Family, Settings
 from chappe.core.numbers import PhoneNumber
 from chappe.core.zones import ZONES
 
@@ -28,7 +29,7 @@ from chappe.core.zones import ZONES
 
 @dataclass(slots=True, frozen=True)
 class Hours:
-    """From `opens` (included) to `closes` (excluded), on the recipient's clock."""
+    """From `opens` (included) to `closes` (excluded), on the recipient's clock; whole minutes."""
 
     opens: time
     closes: time
@@ -91,17 +92,40 @@ class Held:
     zone: str
 
 
+def release(
+    settings: Settings, family: Family, number: PhoneNumber, wished: int, *, test: bool
+) -> tuple[int, str | None]:
+    """When a message that is wished for this moment may leave, and by which rule it waits if that is later.
+
+    Only live marketing waits: a test is to do the same at night. What this release does not know, because a newer one
+    stored it, counts as the default. Raises ChappeError when the machine has no time zone data.
+    """
+    if family is not Family.MARKETING or test:
+        return wished, None
+    pack, region = settings.hours or DEFAULT_PACK, settings.region
+    waits = held(wished, number, pack if pack in PACKS else DEFAULT_PACK, region=region if region in REGIONS else None)
+    return (wished, None) if waits is None else (waits.until, f"{waits.pack}:{waits.rule.value}")
+
+
 def held(at_ms: int, number: PhoneNumber, pack: str, *, region: str | None = None) -> Held | None:
     """Whether the pack holds a message to this number at this instant, by which rule and until when.
 
     `pack` is a key of PACKS, `region` one of REGIONS or None. Raises ChappeError when the machine has no time zone
     data.
     """
+    place = place_of(number)
+    local = None if place is not _FRANCE else region
+    # No rule and no clock changes between two minutes: what leaves together is decided once for each place.
+    return _held_in_minute(at_ms // 60_000, place, pack, local)
+
+
+@lru_cache(maxsize=4096)
+def _held_in_minute(minute: int, place: Place, pack: str, region: str | None) -> Held | None:
     hours = PACKS[pack].hours
     if hours is None:
         return None
-    place = place_of(number)
-    local = () if region is None or place is not _FRANCE else (REGIONS[region],)
+    at_ms = minute * 60_000
+    local = () if region is None else (REGIONS[region],)
     first: Held | None = None
     until, settled = at_ms, 0
     while settled < len(place.zones):

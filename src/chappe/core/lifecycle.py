@@ -26,6 +26,7 @@ from chappe.core.message import (
     DoubtEnded,
     Event,
     Fact,
+    Held,
     InDoubtPolicy,
     Message,
     Outcome,
@@ -168,6 +169,10 @@ def advance(
             happenings = (Happening.FAILED,)
         case Cancelled():
             happenings = (Happening.CANCELLED,)
+        case Held():
+            happenings = ()
+            if was_undecided:
+                message.due_at, message.held_by = fact.until, fact.cause
         case _:
             effects += _apply(journey, fact)
             message.in_doubt = sum(map(_doubtful, journey.attempts))
@@ -178,6 +183,8 @@ def advance(
         ends_sends = was_undecided and any(map(_is_queued, _by_part(journey)))
         effects = [Unqueue()] if ends_sends else [effect for effect in effects if isinstance(effect, Unqueue)]
     _arm(journey, doubt_lasts_ms, requeued=bool(effects))
+    if isinstance(fact, Held):
+        message.wake_at = next_wake(journey, doubt_lasts_ms)  # validity begins again when the message may leave
     return effects + events
 
 

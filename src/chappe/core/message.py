@@ -155,6 +155,8 @@ class Message:
     """How many public states it has reached, `submitted` among them: the latest event's sequence number."""
     wake_at: int | None = None
     """When the sweep looks at it next; None once nothing can time out any more."""
+    held_by: str | None = None
+    """Which rule moved `due_at` last: a pack and its rule, `fr-af2m-2026:sunday`. None: due as it was asked for."""
 
 
 @dataclass(slots=True)
@@ -251,6 +253,15 @@ class TimedOut:
 
 
 @dataclass(slots=True)
+class Held:
+    """The hours in which it may leave are over: it waits until the next ones. `cause` as `Message.held_by`."""
+
+    at: int
+    until: int
+    cause: str
+
+
+@dataclass(slots=True)
 class Barred:
     """The recipient opted out after the message was accepted: it does not leave."""
 
@@ -293,6 +304,7 @@ Fact: TypeAlias = (
     | DoubtEnded
     | ReceiptRead
     | TimedOut
+    | Held
     | Barred
     | Cancelled
     | Clicked
@@ -351,6 +363,8 @@ class SendMessage:
     idempotency: Idempotency | None = None
     exempt_from_optout: bool = False
     """The account lets notifications reach people who wrote STOP."""
+    held_by: str | None = None
+    """As in `Message`."""
 
 
 @dataclass(slots=True)
@@ -485,6 +499,13 @@ class Settings:
     """May write to numbers outside its country."""
     policies: dict[str, str] = field(default_factory=dict)
     """category → in-doubt policy name."""
+    hours: str | None = None
+    """Which of `hours.PACKS` says when marketing may leave; None: the default one."""
+    region: str | None = None
+    """Which of `hours.REGIONS` its recipients live in."""
+    stop_mention: str | None = None
+    """What stands behind marketing texts (an `optout.Mention`). None: the installation's. Empty: nothing, the account
+    writes it itself, or its operator appends it."""
 
 
 @dataclass(slots=True)

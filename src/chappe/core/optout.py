@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import NewType
 
 from chappe.core.errors import Invalid
+from chappe.core.message import Family, Settings
 from chappe.core.text import Alphabet, count_parts, encode
 
 Mention = NewType("Mention", str)
@@ -43,6 +44,14 @@ def parse_mention(raw: str) -> Mention:
     if len(mention) > LONGEST_MENTION or "${" in mention or not has_mention(mention):
         raise Invalid(1001, "stopMention")
     return Mention(mention)
+
+
+def mention_for(settings: Settings, family: Family, installation: Mention | None) -> Mention | None:
+    """What the account wants behind its texts of this family: its own mention, else the installation's; only marketing
+    has one."""
+    if family is not Family.MARKETING:
+        return None
+    return installation if settings.stop_mention is None else Mention(settings.stop_mention) or None
 
 
 def with_mention(text: str, mention: Mention | None) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from chappe.core import hours
 from chappe.core.errors import Invalid
 from chappe.core.message import (
     Accepted,
@@ -25,6 +26,7 @@ from chappe.core.message import (
     TrackedLink,
 )
 from chappe.core.numbers import parse_mobile, parse_sender
+from chappe.core.optout import Mention, mention_for, with_mention
 from chappe.core.ports import Sending
 from chappe.core.text import count_parts, uncodable
 
@@ -88,6 +90,11 @@ class Terms(Protocol):
     def default_validity_ms(self) -> int: ...
 
     @property
+    def stop_mention(self) -> Mention | None:
+        """What stands behind the marketing of accounts that did not decide."""
+        ...
+
+    @property
     def token(self) -> Callable[[], str]:
         """Makes a new secret for a link: at least 10 letters and digits."""
         ...
@@ -104,12 +111,15 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
     number = parse_mobile(request.number or "", account.settings.country, international=account.settings.international)
     text = _check_text(request.message)
     sender = parse_sender(request.sender) if request.sender else account.settings.default_sender
-    due_at = _read_date(request.date, now)
+    wished = _read_date(request.date, now)
     campaign = _check_name(request.campaign, 40, "campaignName")
     category = _check_name(request.category, 45, "category")
     validity_ms = _read_validity(request.validity_seconds, terms)
     text, links = _track_links(text, request.track_links, account, terms)
+    text = with_mention(text, mention_for(account.settings, family, terms.stop_mention))
     route = SIMULATOR if key.test else terms.live_route
+    test = route == SIMULATOR
+    due_at, held_by = hours.release(account.settings, family, number, wished, test=test)
     return SendMessage(
         account=account.id,
         number=number,
@@ -117,7 +127,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         text=text,
         parts=_count_parts(text),
         route=route,
-        test=route == SIMULATOR,
+        test=test,
         policy=_choose_policy(account, family, category),
         accepted_at=now,
         due_at=due_at,
@@ -128,6 +138,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         links=links,
         idempotency=request.idempotency,
         exempt_from_optout=family is Family.NOTIFICATION and account.settings.notify_opted_out,
+        held_by=held_by,
     )
 
 

@@ -19,7 +19,7 @@ FROM unnest($1::text[], $2::boolean[]) AS p(name, alone);
 SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at
+    m.wake_at, m.held_by
 FROM unnest($1::bigint[]) AS p(id)
 JOIN message m ON m.id = p.id
 ORDER BY m.id
@@ -48,6 +48,12 @@ WHERE m.id = p.id;
 UPDATE message m
 SET wake_at = p.wake_at
 FROM unnest($1::bigint[], $2::bigint[]) AS p(wake_at, id)
+WHERE m.id = p.id;
+
+-- name: update_due
+UPDATE message m
+SET due_at = p.due_at, held_by = p.held_by
+FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS p(due_at, held_by, id)
 WHERE m.id = p.id;
 
 -- name: update_attempt
@@ -114,11 +120,11 @@ WHERE l.number = p.number AND l.account = p.account;
 
 -- name: insert_message
 INSERT INTO message (id, account, number, family, category, campaign, sender, text, parts, test, policy, route,
-    accepted_at, due_at, validity_ms, previous, wake_at)
+    accepted_at, due_at, validity_ms, previous, wake_at, held_by)
 SELECT *
 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::smallint[], $10::boolean[], $11::smallint[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],
-    $16::bigint[], $17::bigint[]);
+    $16::bigint[], $17::bigint[], $18::text[]);
 
 -- name: insert_link
 INSERT INTO link (token, message, url)
@@ -574,7 +580,7 @@ JOIN account a ON a.id = p.id;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at
+    m.wake_at, m.held_by
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
 JOIN message m ON m.id = p.id AND m.account = p.account;
 
@@ -583,7 +589,7 @@ JOIN message m ON m.id = p.id AND m.account = p.account;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at,
+    m.wake_at, m.held_by,
     a.message, a.part, a.number, a.connector, a.epoch, a.claimed_at, a.reference, a.flagged, a.outcome, a.treatment,
     a.status, a.carrier_id, a.answered_at, a.verdict, a.verdict_at
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
@@ -595,7 +601,7 @@ ORDER BY p.n, a.part, a.number;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at
+    m.wake_at, m.held_by
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS p(number, account, n)
 JOIN latest l ON l.number = p.number AND l.account = p.account
 JOIN message m ON m.id = l.message;

@@ -29,6 +29,11 @@ UPDATE message
 SET wake_at = $1
 WHERE id = $2;
 
+-- name: update_due
+UPDATE message
+SET due_at = $1, held_by = $2
+WHERE id = $3;
+
 -- name: update_attempt
 UPDATE attempt
 SET outcome = $1, treatment = $2, status = $3, carrier_id = $4, answered_at = $5, verdict = $6, verdict_at = $7
@@ -80,8 +85,8 @@ ON CONFLICT (number, account) DO UPDATE SET message = excluded.message;
 
 -- name: insert_message
 INSERT INTO message (id, account, number, family, category, campaign, sender, text, parts, test, policy, route,
-    accepted_at, due_at, validity_ms, previous, wake_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
+    accepted_at, due_at, validity_ms, previous, wake_at, held_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18);
 
 -- name: insert_link
 INSERT INTO link (token, message, url)

@@ -43,6 +43,7 @@ from chappe.core.message import (
     Event,
     Fact,
     Family,
+    Held,
     Holder,
     Inbound,
     InDoubtPolicy,
@@ -197,6 +198,7 @@ class Workspace:
         self.doubt_lasts_ms = doubt_lasts_ms
         self._journeys: dict[MessageId, Journey] = {}
         self._wakes: dict[MessageId, int | None] = {}
+        self._held: dict[MessageId, Message] = {}
         self._messages: dict[MessageId, Message] = {}
         self._attempts: dict[AttemptKey, Attempt] = {}
         self._facts: list[Row] = []
@@ -234,6 +236,8 @@ class Workspace:
         seq, before = message.facts, _condition(journey)
         effects = lifecycle.advance(journey, fact, self.doubt_lasts_ms)
         self._messages[id_] = message
+        if isinstance(fact, Held):
+            self._held[id_] = message
         self._tally.touch(journey)
         changed = bool(effects) or before != _condition(journey)
         self._facts.append((id_, seq, fact.at, type(fact).__name__, changed, msgspec.json.encode(fact).decode()))
@@ -292,6 +296,9 @@ class Workspace:
         moved = [message for message in messages if message.wake_at != self._wakes[message.id]]
         yield from tell("update_wake", [(message.wake_at, message.id) for message in moved])
         self._wakes.update((message.id, message.wake_at) for message in moved)
+        yield from tell(
+            "update_due", [(message.due_at, message.held_by, message.id) for message in self._held.values()]
+        )
         yield from tell("update_attempt", [_attempt_update_of(attempt) for attempt in self._attempts.values()])
         yield from tell("insert_fact", self._facts)
         yield from tell("unqueue_message", [(id_,) for id_ in sorted(self._unqueue_all)])
@@ -301,7 +308,7 @@ class Workspace:
         yield from tell("insert_deltas", [(*key, int(what), n) for key, what, n in self._tally.settle()])
         yield from tell("insert_event", self._events)
         lists = (self._facts, self._listed, self._events)
-        for kept in (self._messages, self._attempts, self._queue, self._unqueue_all, *lists):
+        for kept in (self._messages, self._held, self._attempts, self._queue, self._unqueue_all, *lists):
             kept.clear()
 
     def count(self, message: Message, what: Count) -> None:
@@ -344,7 +351,7 @@ def is_queued(journey: Journey, part: int) -> bool:
 def _condition(journey: Journey) -> tuple[object, ...]:
     """What a fact can change without any effect: compared before and after, for the log."""
     message = journey.message
-    return (message.delivery, message.in_doubt, [(a.outcome, a.verdict) for a in journey.attempts])
+    return (message.delivery, message.in_doubt, message.due_at, [(a.outcome, a.verdict) for a in journey.attempts])
 
 
 def _update_of(message: Message) -> Row:
@@ -478,6 +485,7 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
                 send.validity_ms,
                 latest.get((send.number, send.account)),
                 send.due_at + send.validity_ms,
+                send.held_by,
             )
         )
         latest[send.number, send.account] = id_

@@ -52,6 +52,7 @@ async def test_accepted_message_is_found_as_it_was_sent(scene: Scene) -> None:
         category="soldes",
         campaign="hiver",
         sender="ACME",
+        held_by="fr-af2m-2026:sunday",
     )
     assert await scene.read(message) == Message(
         id=message,
@@ -70,6 +71,7 @@ async def test_accepted_message_is_found_as_it_was_sent(scene: Scene) -> None:
         due_at=NOW + HOUR,
         validity_ms=VALIDITY,
         wake_at=NOW + HOUR + VALIDITY,
+        held_by="fr-af2m-2026:sunday",
     )
 
 

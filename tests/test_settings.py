@@ -67,6 +67,7 @@ def test_variables_of_commands_and_of_kubernetes_are_no_settings() -> None:
     environ = {
         "CHAPPE_URL": "http://127.0.0.1:8000",
         "CHAPPE_API_KEY": "0123456789abcdef0123456789abcdef",
+        "CHAPPE_CACERT": "/etc/ssl/ours.pem",
         "CHAPPE_SERVICE_HOST": "10.0.0.1",
         "CHAPPE_SERVICE_PORT": "8000",
         "CHAPPE_SERVICE_PORT_HTTP": "8000",
@@ -123,6 +124,14 @@ def test_wrong_variable_and_wrong_option_name_themselves() -> None:
 def test_file_that_cannot_be_meant_is_refused(config: Path, toml: str, complaint: str) -> None:
     config.write_text(toml)
     assert wrong(config).startswith(complaint)
+
+
+def test_certificate_and_key_come_together(config: Path) -> None:
+    assert wrong(tls_cert="x.pem") == "--tls-cert: tls_cert needs tls_key beside it"
+    assert wrong(environ={"CHAPPE_TLS_KEY": "x.key"}) == "CHAPPE_TLS_KEY: tls_key needs tls_cert beside it"
+    config.write_text('tls_cert = "x.pem"')
+    both = load_settings(config, environ={"CHAPPE_TLS_KEY": "x.key"})
+    assert (both.tls_cert, both.tls_key) == ("x.pem", "x.key")
 
 
 def test_unknown_variable_is_refused_with_a_guess() -> None:

@@ -21,11 +21,13 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from chappe.api.app import create_app
 from chappe.api.server import Server, make_server
 from chappe.api.services import Services
+from chappe.api.tls import Certificate
 from chappe.connectors.smpp import SmppConnector, SmppSettings
 from chappe.core.errors import ChappeError
 from chappe.core.message import Event, Holder, Inbound, Submission
@@ -232,11 +234,18 @@ class Node:
             live=self._live,
             webhook_networks=parse_networks(settings.webhook_networks),
         )
-        self._server = make_server(create_app(services), host, port)
+        certificate: Certificate | None = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key))
+            self._stack.push_async_callback(_cancel, self._run_for_ever("certificate", certificate.watch()))
+        self._server = make_server(
+            create_app(services), host, port, tls=None if certificate is None else certificate.context
+        )
         await self._server.start()
         self._stack.push_async_callback(self._server.stop)
         self._stack.callback(self._live.close)
-        self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.port}"
+        scheme = "http" if certificate is None else "https"
+        self.base_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._server.port}"
         if services.public_url is None and live_route == SIMULATOR:
             services.public_url = self.base_url
         # The one host whose links the simulator may open: the text is a caller's, and so is any other host in it.

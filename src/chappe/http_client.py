@@ -6,12 +6,13 @@ Standard library only, so that the commands start fast; a program uses the SDK i
 from __future__ import annotations
 
 import json
+import ssl
 from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPErrorProcessor, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import HTTPErrorProcessor, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from chappe.core.errors import ChappeError
 
@@ -45,9 +46,11 @@ def call(
     idempotency_key: str | None = None,
     language: str = "en",
     timeout_seconds: float = 10.0,
+    cacert: str | None = None,
 ) -> Answer:
     """Calls `path` of the server at `base_url` and returns its answer; `body` goes as JSON.
 
+    The server's certificate is verified; `cacert` is a PEM file of those to trust instead of the system's.
     Raises Declined, or Unreachable, which says whether the request may have been taken all the same.
     """
     headers = {"Accept": "application/json", "Accept-Language": language}
@@ -63,8 +66,9 @@ def call(
         data=None if body is None else json.dumps(body).encode(),
         headers=headers,
     )
+    opener = _opener(base_url, cacert)
     try:
-        with _opener(base_url).open(request, timeout=timeout_seconds) as response:
+        with opener.open(request, timeout=timeout_seconds) as response:
             status: int = response.status
             octets = response.read(_LARGEST_ANSWER)
     except URLError as error:
@@ -89,9 +93,20 @@ class _AsAnswered(HTTPErrorProcessor):
     https_response = http_response
 
 
-def _opener(base_url: str) -> OpenerDirector:
+def _opener(base_url: str, cacert: str | None) -> OpenerDirector:
     """The proxies of the environment are not for this machine, though urllib would use them."""
-    return build_opener(_AsAnswered, *([ProxyHandler({})] if _is_loopback(urlsplit(base_url).hostname or "") else ()))
+    proxies = [ProxyHandler({})] if _is_loopback(urlsplit(base_url).hostname or "") else []
+    trusted = [] if cacert is None else [HTTPSHandler(context=_trust(cacert))]
+    return build_opener(_AsAnswered, *proxies, *trusted)
+
+
+def _trust(cacert: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=cacert)
+    except OSError as error:  # ssl.SSLError too
+        raise ChappeError(
+            f"{cacert}: {'not a certificate in PEM' if isinstance(error, ssl.SSLError) else error.strerror}"
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -48,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[str, Meta(pattern=_PUBLIC_URL)] | None,
         Meta(description="the address people reach this server at, such as https://sms.example.org"),
     ] = None
+    tls_cert: Annotated[str | None, Meta(description="a PEM file; together with tls_key")] = None
+    """The certificate to answer HTTPS with, and those that vouch for it."""
+    tls_key: Annotated[str | None, Meta(description="a PEM file without a password; together with tls_cert")] = None
     default_validity_seconds: Annotated[
         int, Meta(ge=1, le=604_800, description="a whole number of seconds from 1 to 604800 (7 days)")
     ] = 172_800
@@ -76,6 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             parse_networks(self.webhook_networks)
         except ValueError as error:
             raise ValueError(f"webhook_networks: {error}") from error
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
+            raise ValueError(f"{given} needs {missing} beside it")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -126,7 +132,7 @@ class _Given:
 _Path = tuple[str, ...]
 """A setting's name, or ("operators", NAME, key)."""
 
-_OF_THE_COMMANDS = frozenset({"CHAPPE_CONFIG", "CHAPPE_URL", "CHAPPE_API_KEY"})
+_OF_THE_COMMANDS = frozenset({"CHAPPE_CONFIG", "CHAPPE_URL", "CHAPPE_API_KEY", "CHAPPE_CACERT"})
 _OF_KUBERNETES = r"CHAPPE_(SERVICE_(HOST|PORT)(_.*)?|PORT(_[0-9]+_.*)?)"
 """What every container of a namespace is given when a service there is called chappe."""
 

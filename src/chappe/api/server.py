@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -53,7 +54,9 @@ class Limits:
     shutdown_seconds: int = 5
 
 
-def make_server(app: Api, host: str, port: int, *, limits: Limits | None = None) -> Server:
+def make_server(
+    app: Api, host: str, port: int, *, limits: Limits | None = None, tls: ssl.SSLContext | None = None
+) -> Server:
     """A server for `await server.start()` and `stop()`, without signal handlers or a line per request."""
     limits = limits or Limits()
     config = uvicorn.Config(
@@ -72,13 +75,18 @@ def make_server(app: Api, host: str, port: int, *, limits: Limits | None = None)
         timeout_keep_alive=limits.keep_alive_seconds,
         timeout_graceful_shutdown=limits.shutdown_seconds,
     )
-    return Server(config)
+    return Server(config, limits, tls)
 
 
 class Server(uvicorn.Server):
     """uvicorn's server without signal handlers, whose failure to listen is an OSError."""
 
     servers: list[asyncio.Server]
+
+    def __init__(self, config: uvicorn.Config, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        super().__init__(config)
+        self._limits = limits
+        self._tls = tls
 
     async def start(self) -> None:
         """Listens, and serves in the background until `stop`. Raises OSError."""
@@ -101,8 +109,16 @@ class Server(uvicorn.Server):
         if not self.config.loaded:
             self.config.load()
         config = self.config
+        # A handshake comes before the connection is a DeadlineProtocol: its deadline is the loop's.
+        seconds = (self._limits.head_seconds, self._limits.linger_seconds) if self._tls else (None, None)
         listener = await asyncio.get_running_loop().create_server(
-            self._connect, config.host, config.port, ssl=config.ssl, backlog=config.backlog
+            self._connect,
+            config.host,
+            config.port,
+            ssl=self._tls,
+            ssl_handshake_timeout=seconds[0],
+            ssl_shutdown_timeout=seconds[1],
+            backlog=config.backlog,
         )
         self.servers = [listener]
         self.started = True

@@ -49,6 +49,13 @@ _client_options = options(
         help="The server.",
     ),
     click.option("--key", envvar="CHAPPE_API_KEY", show_envvar=True, help="The API key."),
+    click.option(
+        "--cacert",
+        envvar="CHAPPE_CACERT",
+        show_envvar=True,
+        metavar="FILE",
+        help="PEM: whom to trust for https, instead of the system's.",
+    ),
     json_option,
 )
 
@@ -82,6 +89,7 @@ def send(
     track_links: bool | None,
     url: str,
     key: str | None,
+    cacert: str | None,
     as_json: bool,
 ) -> None:
     """Send TEXT (- reads it from stdin) to NUMBER and print the message's id."""
@@ -92,7 +100,7 @@ def send(
         **{name: value for name, value in options.items() if value is not None},
     }
     family = "marketing" if marketing else "notification"
-    call = _caller(url, key)
+    call = _caller(url, key, cacert)
     with _refusals(as_json):
         answer = call("POST", f"/v2/{family}/messages/send", body)
     if as_json:
@@ -125,7 +133,14 @@ def send(
 )
 @_client_options
 def status(
-    number: str | None, message: int | None, watch: bool, every: float, url: str, key: str | None, as_json: bool
+    number: str | None,
+    message: int | None,
+    watch: bool,
+    every: float,
+    url: str,
+    key: str | None,
+    cacert: str | None,
+    as_json: bool,
 ) -> None:
     """Say what became of the last message to NUMBER, or of the message with this id."""
     if (number is None) == (message is None):
@@ -138,7 +153,7 @@ def status(
         else f"identifier={quote(number or '', safe='', errors='replace')}"
     )
     language = _language(os.environ)
-    call = _caller(url, key)
+    call = _caller(url, key, cacert)
     with _refusals(as_json):
         last: Status = call("GET", f"{STATUS}?{query}", None)
         if not {"id", "state", "stateDate"} <= last.keys():
@@ -183,7 +198,7 @@ Call: TypeAlias = "Callable[[str, str, object], Answer]"
 """Method, path and body to the server's answer."""
 
 
-def _caller(url: str, key: str | None) -> Call:
+def _caller(url: str, key: str | None, cacert: str | None) -> Call:
     from chappe.http_client import call
 
     if not re.fullmatch(r"https?://[^\s?#/]+[^\s?#]*", url):
@@ -193,7 +208,7 @@ def _caller(url: str, key: str | None) -> Call:
         raise click.UsageError("no API key: give --key or set CHAPPE_API_KEY (`chappe keys create` makes one)")
     if not re.fullmatch("[0-9a-f]{32}", key):
         raise click.BadParameter("an API key is 32 hexadecimal characters in lower case", param_hint="--key")
-    return lambda method, path, body: call(url, key, method, path, body, language=_language(os.environ))
+    return lambda method, path, body: call(url, key, method, path, body, language=_language(os.environ), cacert=cacert)
 
 
 @contextmanager

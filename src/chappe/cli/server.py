@@ -23,20 +23,33 @@ if TYPE_CHECKING:
         "chappe serve --listen 0.0.0.0:8000 --database sqlite:////var/lib/chappe/chappe.db",
         "chappe serve --config chappe.toml",
         "chappe serve --database postgresql://chappe@db1,db2/chappe --node paris-1",
+        "chappe serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem",
         "CHAPPE_LOG_FORMAT=json chappe serve",
     ),
 )
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; 127.0.0.1:8000 by default.")
+@click.option("--tls-cert", metavar="FILE", help="PEM: the certificate to answer HTTPS with.")
+@click.option("--tls-key", metavar="FILE", help="PEM: its key.")
 @click.option("--node", metavar="NAME", help="This node's name among those that share a database.")
 @click.option("--role", metavar="ROLE", help="all (the default), api (only requests) or worker (only operators).")
 @database_options
-def serve(listen: str | None, node: str | None, role: str | None, database: str | None, config: Path | None) -> None:
+def serve(
+    listen: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    node: str | None,
+    role: str | None,
+    database: str | None,
+    config: Path | None,
+) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
     Options beat the environment (CHAPPE_LISTEN, CHAPPE_DATABASE, …), which beats the file. Without an operator in the
     settings, messages go to the built-in simulator.
     """
-    settings = read_settings(config, listen=listen, node=node, role=role, database=database)
+    settings = read_settings(
+        config, listen=listen, tls_cert=tls_cert, tls_key=tls_key, node=node, role=role, database=database
+    )
     from chappe.app import run
     from chappe.logs import configure_logs
 

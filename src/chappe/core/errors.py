@@ -7,6 +7,7 @@ ChappeError                    the command line prints the message and ends
 │   └── SenderError            (numbers) the same, about a sender
 ├── NewerSchemaError           (storage.migrate) the store is left alone; a newer Chappe is needed
 ├── SettingsError              (settings) the server does not start; a setting is to be mended
+├── CertificateError           (api.tls) the server does not start, or keeps the certificate it has
 ├── Unreachable                (http_client) no server answers; it may be started, or asked again
 └── Declined                   (http_client) the server said no, with the contract's code
 

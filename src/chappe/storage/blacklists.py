@@ -10,6 +10,7 @@ from typing import Any
 
 from chappe.core.message import AccountId, Reply
 from chappe.core.rules import Entry, Listing
+from chappe.storage.engine import Engine
 from chappe.storage.work import OPT_OUTS, Row, Steps, Workspace, ask, lock, reply_of
 
 
@@ -34,15 +35,8 @@ def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
     return lambda _, payload: JOBS[kind](*payload)
 
 
-class BlacklistCalls:
-    """`Blacklists`, for an engine that says how."""
-
-    async def _change(self, kind: str, payload: Row) -> Any:
-        """Runs a job in a transaction."""
-        raise NotImplementedError
-
-    async def _look_up(self, statement: str, values: Row) -> list[Row]:
-        raise NotImplementedError
+class BlacklistCalls(Engine):
+    """`Blacklists`."""
 
     async def add_entry(self, account: AccountId, listing: Listing, number: str, *, test: bool, now: int) -> int:
         entry: int = await self._change("add_entry", (account, listing, number, test, now))

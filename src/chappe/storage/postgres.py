@@ -18,42 +18,20 @@ chain whatever the clocks of two nodes say. Row-level security is not here: it c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
-
-from chappe.core.counts import Counts, Scope
 from chappe.core.errors import StoreUnavailable
-from chappe.core.lifecycle import DOUBT_LASTS_MS, Journey
-from chappe.core.message import (
-    Accepted,
-    Account,
-    AccountId,
-    AttemptKey,
-    Cancellation,
-    Event,
-    Holder,
-    Inbound,
-    InDoubtPolicy,
-    Key,
-    Message,
-    MessageId,
-    NotAccepted,
-    Reply,
-    Report,
-    SendMessage,
-    Settings,
-    Submission,
-)
-from chappe.storage import blacklists, counters, postgres_connection, statements, webhooks, work
+from chappe.core.lifecycle import DOUBT_LASTS_MS
+from chappe.core.message import InDoubtPolicy
+from chappe.storage import calls, counters, postgres_connection, statements, work
+from chappe.storage.calls import StoreCalls
 from chappe.storage.lanes import Lane
 from chappe.storage.migrate import migrate_postgres, refuse_unfinished_postgres_copy
 from chappe.storage.postgres_connection import ENTANGLED, OUTAGES, Connection, Servers
-from chappe.storage.postgres_workers import Bell, Handler, ReadingWorker, WritingWorker
-from chappe.storage.searching import SearchCalls
-from chappe.storage.work import Row, Steps, Workspace
+from chappe.storage.postgres_workers import Bell, ReadingWorker, WritingWorker
+from chappe.storage.work import Row, Steps
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +124,7 @@ async def _warn_of_promises(connection: Connection, own: Mapping[str, str]) -> N
         log.info("no synchronous standby: what is accepted is on one disk, and a failover may lose the last of it")
 
 
-class PostgresStore(blacklists.BlacklistCalls, SearchCalls, webhooks.WebhookCalls):
+class PostgresStore(StoreCalls):
     """`core.ports.Store` on one database, shared with other nodes."""
 
     def __init__(
@@ -162,7 +140,7 @@ class PostgresStore(blacklists.BlacklistCalls, SearchCalls, webhooks.WebhookCall
         role that sees one account."""
         self.doubt_lasts_ms = doubt_lasts_ms
         sql = statements.load("postgres") | own
-        handlers = self._handlers()
+        handlers = calls.handlers(doubt_lasts_ms, {"keep_house": lambda _, __: _keep_house()})
         self._bell = Bell(servers, own)
         names = (str(UUID(int=(instance.int + number) % (1 << 128))) for number in range(sum(WORKERS.values())))
         self._lanes = {
@@ -188,192 +166,12 @@ class PostgresStore(blacklists.BlacklistCalls, SearchCalls, webhooks.WebhookCall
         """Calls back with a route whenever any node has queued something on it; rings may be missed in an outage."""
         await self._bell.listen(callback)
 
-    # --- Keys ---
-
-    async def open_account(self, name: str, now: int) -> Account:
-        account: Account = await self._run("open_account", (name, now))
-        return account
-
-    async def find_account(self, name: str) -> Account | None:
-        row = await self._read_one("find_account", (name,))
-        return None if row is None else work.account_of(row)
-
-    async def save_settings(self, account: AccountId, settings: Settings) -> None:
-        await self._run("save_settings", (msgspec.json.encode(settings).decode(), account))
-
-    async def create_key(self, account: AccountId, digest: bytes, hint: str, *, test: bool, now: int) -> Key:
-        key: Key = await self._run("create_key", (account, digest, test, hint, now))
-        return key
-
-    async def list_keys(self) -> list[Key]:
-        return [work.key_of(row) for row in await self._read("list_keys", ())]
-
-    async def revoke_key(self, key: int, now: int) -> bool:
-        revoked: bool = await self._run("revoke_key", (key, now))
-        return revoked
-
-    async def find_key(self, digest: bytes) -> Key | None:
-        row = await self._read_one("find_key", (digest,))
-        return None if row is None else work.key_of(row)
-
-    # --- Sending ---
-
-    async def accept(self, send: SendMessage) -> Accepted | NotAccepted:
-        accepted: Accepted | NotAccepted = await self._run("accept", send)
-        return accepted
-
-    async def open_connector(self, connector: str, now: int) -> int:
-        epoch: int = await self._run("open_connector", (connector, now))
-        return epoch
-
-    async def beat(self, holder: Holder, lease_ms: int, now: int) -> int:
-        living: int = await self._run("beat", (holder, lease_ms, now))
-        return living
-
-    async def lease(self, connector: str, holder: Holder, lease_ms: int, now: int) -> int | None:
-        epoch: int | None = await self._run("lease", (connector, holder, lease_ms, now))
-        return epoch
-
-    async def give_back(self, connector: str, holder: Holder) -> None:
-        await self._run("give_back", (connector, holder))
-
-    async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
-        submissions: list[Submission] = await self._run("claim", (connector, epoch, route, limit, now))
-        return submissions
-
-    async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
-        await self._run("release", keys)
-
-    async def cancel(self, account: AccountId, message: MessageId, now: int) -> Cancellation:
-        cancellation: Cancellation = await self._run("cancel", (account, message, now))
-        return cancellation
-
-    async def settle(self, reports: Sequence[Report], now: int) -> list[Event]:
-        events: list[Event] = await self._run("settle", (reports, now))
-        return events
-
-    async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
-        await self._run("keep_house", None)  # of its own: making a partition may have to wait
-        await self.tidy_events(now)
-        swept: tuple[int, list[Event]] = await self._run("sweep", (now, limit))
-        return swept
-
-    async def next_due(self, route: str) -> int | None:
-        row = await self._read_one("next_due", (route,))
-        return None if row is None else row[0]
-
-    async def count_pending(self) -> Mapping[str, int]:
-        names = {"queued": "count_queued", "pending": "count_pending", "in_doubt": "count_in_doubt"}
-        names["parked"] = "count_parked"
-        return {name: int((await self._read(statement, ()))[0][0]) for name, statement in names.items()}
-
-    # --- Holding ---
-
-    async def hold(self, on: bool, now: int) -> None:
-        await self._run("hold", (on, now))
-
-    async def held_since(self) -> int | None:
-        rows = await self._read("held_since", ())
-        return rows[0][0] if rows else None
-
-    async def doubt_queued(self, route: str, limit: int, now: int) -> int:
-        doubted: int = await self._run("doubt_queued", (route, limit, now))
-        return doubted
-
-    # --- Engaging ---
-
-    async def receive(self, inbound: Sequence[Inbound], now: int) -> list[Reply]:
-        replies: list[Reply] = (await self._run("receive", (inbound, now)))[0]
-        return replies
-
-    async def open_link(self, token: str, *, human: bool, now: int) -> str | None:
-        url: str | None = (await self._run("open_link", (token, human, now)))[0]
-        return url
-
-    # --- Reading ---
-
-    async def find_message(self, account: AccountId, message: MessageId) -> Message | None:
-        row = await self._read_one("find_message", (message, account))
-        return None if row is None else work.message_of(row)
-
-    async def find_latest(self, account: AccountId, number: str) -> Message | None:
-        row = await self._read_one("find_latest_message", (number, account))
-        return None if row is None else work.message_of(row)
-
-    async def find_journey(self, account: AccountId, message: MessageId) -> Journey | None:
-        rows = await self._read("find_journey", (message, account))
-        return work.journey_of(rows) if rows else None
-
-    async def find_reply(self, account: AccountId, message: MessageId) -> Reply | None:
-        row = await self._read_one("find_reply", (message, account))
-        return None if row is None else work.reply_of(row)
-
-    # --- Counting ---
-
-    async def read_counts(
-        self, account: AccountId, *, test: bool, scope: Scope = Scope.ACCOUNT, name: str = ""
-    ) -> Counts:
-        return counters.counts_of(await self._read("read_totals", (account, test, int(scope), name)))
-
-    # --- how ---
-
-    async def _run(self, kind: str, payload: Any) -> Any:
+    async def _change(self, kind: str, payload: Any) -> Any:
         return await self._lanes[LANES.get(kind, "other")].run(kind, payload)
 
-    async def _change(self, kind: str, payload: Row) -> Any:
-        return await self._run(kind, payload)
-
     async def _look_up(self, statement: str, values: Row) -> list[Row]:
-        return await self._read(statement, values)
-
-    async def _read(self, statement: str, values: Row) -> list[Row]:
         rows: list[Row] = await self._lanes["reading"].run(statement, values)
         return rows
-
-    async def _read_one(self, statement: str, values: Row) -> Row | None:
-        rows = await self._read(statement, values)
-        return rows[0] if rows else None
-
-    def _handlers(self) -> Mapping[str, Handler]:
-        """A handler per kind of job; see `ports` for what each does."""
-        return {
-            "accept": work.accept,
-            "settle": self._settle,
-            "claim": self._each(lambda space, payload: work.claim(space, *payload)),
-            "cancel": self._each(lambda space, payload: work.cancel(space, *payload)),
-            **{kind: self._each(blacklists.job(kind)) for kind in blacklists.JOBS},
-            "release": self._each(lambda space, keys: work.release(space, keys)),
-            "sweep": self._each(lambda space, payload: work.sweep(space, *payload)),
-            "keep_house": self._each(lambda _, __: _keep_house()),
-            "receive": self._each(lambda space, payload: work.receive(space, *payload)),
-            "open_link": self._each(lambda space, payload: work.open_link(space, *payload)),
-            "beat": self._each(lambda space, payload: work.beat(space, *payload)),
-            "lease": self._each(lambda space, payload: work.lease(space, *payload)),
-            "hold": self._each(lambda _, payload: work.hold(*payload)),
-            "doubt_queued": self._each(lambda space, payload: work.doubt_queued(space, *payload)),
-            "give_back": self._each(lambda _, payload: work.give_back(*payload)),
-            "open_connector": self._each(lambda space, payload: work.open_connector(space, *payload)),
-            "open_account": self._each(lambda _, payload: work.open_account(*payload)),
-            "save_settings": self._each(lambda _, payload: work.tell("save_settings", [payload])),
-            "create_key": self._each(lambda _, payload: work.create_key(*payload)),
-            "revoke_key": self._each(lambda _, payload: work.revoke_key(*payload)),
-            **{kind: self._each(webhooks.job(kind)) for kind in webhooks.JOBS},
-        }
-
-    def _settle(self, jobs: list[tuple[Sequence[Report], int]]) -> Steps[Sequence[Any]]:
-        now = max(now for _, now in jobs)
-        return (yield from work.settle(Workspace(self.doubt_lasts_ms), [reports for reports, _ in jobs], now))
-
-    def _each(self, make: Callable[[Workspace, Any], Steps[Any]]) -> Handler:
-        """A handler that does one job after the other, each with a fresh view of the rows."""
-
-        def handle(payloads: list[Any]) -> Steps[Sequence[Any]]:
-            results = []
-            for payload in payloads:
-                results.append((yield from make(Workspace(self.doubt_lasts_ms), payload)))  # noqa: PERF401
-            return results
-
-        return handle
 
 
 def _keep_house() -> Steps[None]:

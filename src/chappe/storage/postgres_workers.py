@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from chappe.core.errors import StoreUnavailable
 from chappe.storage import postgres_connection
+from chappe.storage.calls import Handler
 from chappe.storage.lanes import Job
 from chappe.storage.postgres_connection import (
     ENTANGLED,
@@ -31,9 +32,6 @@ from chappe.storage.work import Row, Steps
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-Handler = Callable[[list[Any]], Steps[Sequence[Any]]]
-"""The steps for the payloads of one kind, in the order they came; they end in a result for each."""
 
 STEPS_SECONDS = 5.0
 """For all statements of a transaction up to its COMMIT, and for a look-up."""

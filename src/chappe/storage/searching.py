@@ -13,6 +13,7 @@ from typing import get_args
 import msgspec
 
 from chappe.core.message import Accepted, AccountId, Fact, LoggedFact, Message, MessageId
+from chappe.storage.engine import Engine
 from chappe.storage.work import WEEK_MS, Row, message_of
 
 NO_ID = (1 << 63) - 1
@@ -29,11 +30,8 @@ def logged_fact_of(row: Row) -> LoggedFact:
     return LoggedFact(seq, bool(changed), msgspec.json.decode(data, type=FACTS[kind]))
 
 
-class SearchCalls:
-    """`Searching`, for an engine that says how it looks something up."""
-
-    async def _look_up(self, statement: str, values: Row) -> list[Row]:
-        raise NotImplementedError
+class SearchCalls(Engine):
+    """`Searching`."""
 
     async def find_messages(self, account: AccountId, messages: Sequence[MessageId]) -> list[Message | None]:
         return await self._find_each("find_message", [(message, account) for message in messages])

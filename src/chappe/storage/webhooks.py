@@ -24,6 +24,7 @@ from chappe.core.webhooks import (
     Settled,
     event_body,
 )
+from chappe.storage.engine import Engine
 from chappe.storage.work import STATES, Row, Steps, Workspace, ask, tell
 
 EXHAUSTED_AT_ONCE = 10_000
@@ -208,15 +209,8 @@ def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
     return lambda _, payload: JOBS[kind](*payload)
 
 
-class WebhookCalls:
-    """`Notifying` and `Telling`, for an engine that says how."""
-
-    async def _change(self, kind: str, payload: Row) -> Any:
-        """Runs a job in a transaction."""
-        raise NotImplementedError
-
-    async def _look_up(self, statement: str, values: Row) -> list[Row]:
-        raise NotImplementedError
+class WebhookCalls(Engine):
+    """`Notifying` and `Telling`."""
 
     async def claim_deliveries(
         self, limit: int, now: int, lease_ms: int, rooms: Mapping[EndpointId, int], probes: int

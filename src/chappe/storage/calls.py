@@ -1,0 +1,254 @@
+"""The ports' calls, written once for both engines, and the jobs that they run.
+
+An engine says how a job is run and how something is looked up; what an area brings besides is in its own module, whose
+`…Calls` are a base of `StoreCalls` and whose jobs are in `EACH`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from chappe.core.counts import Counts, Scope
+from chappe.core.lifecycle import Journey
+from chappe.core.message import (
+    Accepted,
+    Account,
+    AccountId,
+    AttemptKey,
+    Cancellation,
+    Event,
+    Holder,
+    Inbound,
+    InDoubtPolicy,
+    Key,
+    Message,
+    MessageId,
+    NotAccepted,
+    Reply,
+    Report,
+    SendMessage,
+    Settings,
+    Submission,
+)
+from chappe.storage import blacklists, counters, webhooks, work
+from chappe.storage.engine import Engine
+from chappe.storage.searching import SearchCalls
+from chappe.storage.work import Steps, Workspace
+
+Job: TypeAlias = Callable[[Workspace, Any], Steps[Any]]
+"""The steps for one payload."""
+Handler: TypeAlias = Callable[[list[Any]], Steps[Sequence[Any]]]
+"""The steps for the payloads of one kind, in the order they came; they end in a result for each."""
+
+EACH: Mapping[str, Job] = {
+    "claim": lambda space, payload: work.claim(space, *payload),
+    "cancel": lambda space, payload: work.cancel(space, *payload),
+    "release": lambda space, keys: work.release(space, keys),
+    "sweep": lambda space, payload: work.sweep(space, *payload),
+    "receive": lambda space, payload: work.receive(space, *payload),
+    "open_link": lambda space, payload: work.open_link(space, *payload),
+    "beat": lambda space, payload: work.beat(space, *payload),
+    "lease": lambda space, payload: work.lease(space, *payload),
+    "give_back": lambda _, payload: work.give_back(*payload),
+    "open_connector": lambda space, payload: work.open_connector(space, *payload),
+    "hold": lambda _, payload: work.hold(*payload),
+    "doubt_queued": lambda space, payload: work.doubt_queued(space, *payload),
+    "keep_house": lambda _, __: counters.roll_up(),
+    "open_account": lambda _, payload: work.open_account(*payload),
+    "save_settings": lambda _, payload: work.tell("save_settings", [payload]),
+    "create_key": lambda _, payload: work.create_key(*payload),
+    "revoke_key": lambda _, payload: work.revoke_key(*payload),
+    **{kind: blacklists.job(kind) for kind in blacklists.JOBS},
+    **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
+}
+"""The kinds of job that are done one after the other, each with a fresh view of the rows; `accept` and `settle` are
+done together."""
+
+PENDING = {
+    "queued": "count_queued",
+    "pending": "count_pending",
+    "in_doubt": "count_in_doubt",
+    "parked": "count_parked",
+}
+"""What `count_pending` tells, and the statements that count it."""
+
+
+def handlers(
+    doubt_lasts_ms: Mapping[InDoubtPolicy, int | None], own: Mapping[str, Job] | None = None
+) -> Mapping[str, Handler]:
+    """A handler per kind of job; `own` are the engine's, in the place of the usual ones."""
+
+    def settle(jobs: list[tuple[Sequence[Report], int]]) -> Steps[Sequence[list[Event]]]:
+        now = max(now for _, now in jobs)
+        return work.settle(Workspace(doubt_lasts_ms), [reports for reports, _ in jobs], now)
+
+    def each(job: Job) -> Handler:
+        def handle(payloads: list[Any]) -> Steps[Sequence[Any]]:
+            results = []
+            for payload in payloads:
+                results.append((yield from job(Workspace(doubt_lasts_ms), payload)))  # noqa: PERF401
+            return results
+
+        return handle
+
+    together: dict[str, Handler] = {"accept": work.accept, "settle": settle}
+    return together | {kind: each(job) for kind, job in (dict(EACH) | dict(own or {})).items()}
+
+
+class KeyCalls(Engine):
+    """`Keys`."""
+
+    async def open_account(self, name: str, now: int) -> Account:
+        account: Account = await self._change("open_account", (name, now))
+        return account
+
+    async def find_account(self, name: str) -> Account | None:
+        row = await self._find("find_account", (name,))
+        return None if row is None else work.account_of(row)
+
+    async def save_settings(self, account: AccountId, settings: Settings) -> None:
+        await self._change("save_settings", (msgspec.json.encode(settings).decode(), account))
+
+    async def create_key(self, account: AccountId, digest: bytes, hint: str, *, test: bool, now: int) -> Key:
+        key: Key = await self._change("create_key", (account, digest, test, hint, now))
+        return key
+
+    async def list_keys(self) -> list[Key]:
+        return [work.key_of(row) for row in await self._look_up("list_keys", ())]
+
+    async def revoke_key(self, key: int, now: int) -> bool:
+        revoked: bool = await self._change("revoke_key", (key, now))
+        return revoked
+
+    async def find_key(self, digest: bytes) -> Key | None:
+        row = await self._find("find_key", (digest,))
+        return None if row is None else work.key_of(row)
+
+
+class SendingCalls(Engine):
+    """`Sending`."""
+
+    async def accept(self, send: SendMessage) -> Accepted | NotAccepted:
+        accepted: Accepted | NotAccepted = await self._change("accept", send)
+        return accepted
+
+    async def open_connector(self, connector: str, now: int) -> int:
+        epoch: int = await self._change("open_connector", (connector, now))
+        return epoch
+
+    async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
+        submissions: list[Submission] = await self._change("claim", (connector, epoch, route, limit, now))
+        return submissions
+
+    async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
+        await self._change("release", keys)
+
+    async def cancel(self, account: AccountId, message: MessageId, now: int) -> Cancellation:
+        cancellation: Cancellation = await self._change("cancel", (account, message, now))
+        return cancellation
+
+    async def settle(self, reports: Sequence[Report], now: int) -> list[Event]:
+        events: list[Event] = await self._change("settle", (reports, now))
+        return events
+
+    async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
+        await self._change("keep_house", None)  # of its own: an engine may have to wait for others in it
+        await self._change("tidy_events", (now,))
+        swept: tuple[int, list[Event]] = await self._change("sweep", (now, limit))
+        return swept
+
+    async def next_due(self, route: str) -> int | None:
+        row = await self._find("next_due", (route,))
+        return None if row is None else row[0]
+
+    async def count_pending(self) -> Mapping[str, int]:
+        return {name: int((await self._look_up(statement, ()))[0][0]) for name, statement in PENDING.items()}
+
+
+class LeaseCalls(Engine):
+    """`Leasing`."""
+
+    async def beat(self, holder: Holder, lease_ms: int, now: int) -> int:
+        living: int = await self._change("beat", (holder, lease_ms, now))
+        return living
+
+    async def lease(self, connector: str, holder: Holder, lease_ms: int, now: int) -> int | None:
+        epoch: int | None = await self._change("lease", (connector, holder, lease_ms, now))
+        return epoch
+
+    async def give_back(self, connector: str, holder: Holder) -> None:
+        await self._change("give_back", (connector, holder))
+
+
+class HoldCalls(Engine):
+    """`Holding`."""
+
+    async def hold(self, on: bool, now: int) -> None:
+        await self._change("hold", (on, now))
+
+    async def held_since(self) -> int | None:
+        row = await self._find("held_since", ())
+        return None if row is None else row[0]
+
+    async def doubt_queued(self, route: str, limit: int, now: int) -> int:
+        doubted: int = await self._change("doubt_queued", (route, limit, now))
+        return doubted
+
+
+class EngagingCalls(Engine):
+    """`Engaging`."""
+
+    async def receive(self, inbound: Sequence[Inbound], now: int) -> list[Reply]:
+        replies: list[Reply] = (await self._change("receive", (inbound, now)))[0]
+        return replies
+
+    async def open_link(self, token: str, *, human: bool, now: int) -> str | None:
+        url: str | None = (await self._change("open_link", (token, human, now)))[0]
+        return url
+
+
+class ReadingCalls(Engine):
+    """`Reading`."""
+
+    async def find_message(self, account: AccountId, message: MessageId) -> Message | None:
+        row = await self._find("find_message", (message, account))
+        return None if row is None else work.message_of(row)
+
+    async def find_latest(self, account: AccountId, number: str) -> Message | None:
+        row = await self._find("find_latest_message", (number, account))
+        return None if row is None else work.message_of(row)
+
+    async def find_journey(self, account: AccountId, message: MessageId) -> Journey | None:
+        rows = await self._look_up("find_journey", (message, account))
+        return work.journey_of(rows) if rows else None
+
+    async def find_reply(self, account: AccountId, message: MessageId) -> Reply | None:
+        row = await self._find("find_reply", (message, account))
+        return None if row is None else work.reply_of(row)
+
+
+class CountCalls(Engine):
+    """`Counting`."""
+
+    async def read_counts(
+        self, account: AccountId, *, test: bool, scope: Scope = Scope.ACCOUNT, name: str = ""
+    ) -> Counts:
+        return counters.counts_of(await self._look_up("read_totals", (account, test, int(scope), name)))
+
+
+class StoreCalls(
+    KeyCalls,
+    SendingCalls,
+    LeaseCalls,
+    HoldCalls,
+    EngagingCalls,
+    ReadingCalls,
+    CountCalls,
+    blacklists.BlacklistCalls,
+    SearchCalls,
+    webhooks.WebhookCalls,
+):
+    """`core.ports.Store`, for an engine that says how, and how it is listened to and closed."""

@@ -1,0 +1,23 @@
+"""What an engine says how to do, for the calls that are the same for both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chappe.storage.work import Row
+
+
+class Engine:
+    """The ports' methods are written once, in the `…Calls` of each area, with these two."""
+
+    async def _change(self, kind: str, payload: Any) -> Any:
+        """Runs a job in a transaction, and returns its result once it is committed."""
+        raise NotImplementedError
+
+    async def _look_up(self, statement: str, values: Row) -> list[Row]:
+        raise NotImplementedError
+
+    async def _find(self, statement: str, values: Row) -> Row | None:
+        """A look-up that gives one row, or none."""
+        rows = await self._look_up(statement, values)
+        return rows[0] if rows else None

@@ -153,8 +153,8 @@ async def test_partitions_are_made_ahead(url: str, connection: Connection) -> No
 
     scene = await Scene.begin(open_again)
     first = await scene.accept()
-    # Before 15 million ids were used up somebody has swept; each sweep looks three partitions ahead.
-    for last in (4_999_999, 12_000_000, 19_999_999):
+    # Before 75 million ids were used up somebody has swept; each sweep looks three partitions ahead.
+    for last in (24_999_999, 60_000_000, 99_999_999):
         await connection.execute(f"SELECT setval('message_id', {last})")
         await store.sweep(NOW, 1)
         assert await scene.accept(number=OTHER_NUMBER) == last + 1
@@ -164,9 +164,22 @@ async def test_partitions_are_made_ahead(url: str, connection: Connection) -> No
     assert partitions == 3 * 6  # the last accept is in the fifth
     last_message = await scene.store.find_latest(scene.account, OTHER_NUMBER)
     assert last_message is not None
-    assert last_message.id == 20_000_000
+    assert last_message.id == 100_000_000
     assert await scene.read(first)
     await store.close()
+
+
+async def test_look_ups_descend_the_key_of_partitions_that_were_empty_when_the_plan_was_made(
+    connection: Connection,
+) -> None:
+    sql = statements.load("postgres")
+    for name, values in (
+        ("find_message", "ARRAY[1::bigint], ARRAY[1::bigint]"),
+        ("find_latest_message", "ARRAY['+33600000000'], ARRAY[1::bigint]"),
+    ):
+        await connection.execute(f"PREPARE {name} AS {sql[name]}")
+        plan = "\n".join(str(line) for (line,) in await connection.fetch(f"EXPLAIN EXECUTE {name} ({values})"))
+        assert re.findall(r"using (message_\S+)", plan) == [f"message_{n}_pkey" for n in range(3)]
 
 
 async def test_lost_commit_is_kept_from_taking_place_once_it_was_asked_after(connection: Connection, url: str) -> None:

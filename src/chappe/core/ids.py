@@ -13,6 +13,10 @@ class Kind(IntEnum):
     BOUNCED = 0x5C000002
     REPLY = 0x5C000003
     BLACKLIST = 0x5C000004
+    LIST = 0x5C000005
+    FIELD = 0x5C000006
+    CONTACT = 0x5C000007
+    OPERATION = 0x5C000008
 
 
 def hex_id(kind: Kind, number: int) -> str:

@@ -9,8 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from chappe.core.contacts import Batch, Column
 from chappe.core.counts import Counts, Scope
 from chappe.core.lifecycle import Journey
+from chappe.core.lists import (
+    Contact,
+    ContactId,
+    ContactList,
+    FieldId,
+    ListField,
+    ListId,
+    Operation,
+    OperationId,
+    OperationState,
+    Refusal,
+)
 from chappe.core.message import (
     Accepted,
     Account,
@@ -32,6 +45,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
+from chappe.core.personalise import FieldType
 from chappe.core.rules import Entry, Listing
 from chappe.core.webhooks import Notifying, Telling
 
@@ -260,8 +274,109 @@ class Counting(Protocol):
         ...
 
 
+class Contacts(Protocol):
+    """Lists, their fields and contacts, and imports. NotAccepted 60 says that the account has no such list."""
+
+    async def create_list(self, account: AccountId, name: str, now: int) -> ListId: ...
+
+    async def list_lists(self, account: AccountId, *, after: int, limit: int) -> list[ContactList]:
+        """The first ones behind the id `after`."""
+        ...
+
+    async def find_list(self, account: AccountId, list_: ListId) -> ContactList | None: ...
+
+    async def delete_list(self, account: AccountId, list_: ListId) -> bool:
+        """With all it has; False when there is none. Gone at once for every reader, however large it was: the contacts
+        are removed bit by bit by `sweep`."""
+        ...
+
+    async def empty_list(self, account: AccountId, list_: ListId) -> bool:
+        """Likewise; its fields stay."""
+        ...
+
+    async def add_field(
+        self, account: AccountId, list_: ListId, name: str, type_: FieldType, format_: str | None
+    ) -> FieldId | NotAccepted:
+        """NotAccepted 1001 when the list has a field of this name (`name_key`), 17 when it has MAX_FIELDS."""
+        ...
+
+    async def list_fields(self, account: AccountId, list_: ListId, last: ListId | None = None) -> list[ListField]:
+        """Of one list, in the order they were made; or of all lists up to the id `last`, list by list."""
+        ...
+
+    async def remove_field(self, account: AccountId, list_: ListId, field: FieldId) -> bool:
+        """With the values that contacts have for it."""
+        ...
+
+    async def add_contact(
+        self, account: AccountId, list_: ListId, number: str, values: Mapping[FieldId, str]
+    ) -> ContactId | NotAccepted:
+        """NotAccepted 15 when the number is on the list."""
+        ...
+
+    async def find_contact(self, account: AccountId, list_: ListId, number: str) -> Contact | None: ...
+
+    async def read_contacts(self, account: AccountId, list_: ListId, *, after: int, limit: int) -> list[Contact]:
+        """The first ones behind the id `after`, in the order of ids, which is that in which they were added."""
+        ...
+
+    async def count_contacts(self, account: AccountId, list_: ListId) -> int:
+        """Exact, and a point read; 0 where there is no list."""
+        ...
+
+    async def remove_contact(self, account: AccountId, list_: ListId, contact: ContactId | str) -> bool:
+        """By the contact's id, or by its number. False when there is none."""
+        ...
+
+    async def begin_import(
+        self, account: AccountId, list_: ListId, columns: Sequence[Column], total: int | None, now: int
+    ) -> tuple[Operation, list[FieldId]] | NotAccepted:
+        """A running operation, and the field of each column: made where the list has none of this name.
+
+        NotAccepted 17 when the list would have more than MAX_FIELDS.
+        """
+        ...
+
+    async def import_contacts(
+        self, account: AccountId, operation: OperationId, fields: Sequence[FieldId], batch: Batch, done: int, now: int
+    ) -> Operation | None:
+        """Stores a batch whole or not at all, `done` octets or rows further; its values are in the order of `fields`.
+
+        A number that is there gets the values that are not empty and keeps its others. Of refused rows the first
+        REFUSED_KEPT are kept. None when the operation runs no more, or the list is gone.
+        """
+        ...
+
+    async def end_import(
+        self, account: AccountId, operation: OperationId, state: OperationState, now: int
+    ) -> Operation | None:
+        """As it ended, now or before; None when there is no such operation. One that has not got further for
+        OPERATION_LOST_MS is ended by `sweep`, as INTERRUPTED."""
+        ...
+
+    async def find_operation(self, account: AccountId, operation: OperationId) -> Operation | None:
+        """Kept for OPERATIONS_KEPT_MS."""
+        ...
+
+    async def list_refused(
+        self, account: AccountId, operation: OperationId, *, after: int, limit: int
+    ) -> list[Refusal]: ...
+
+
 class Store(
-    Keys, Sending, Leasing, Holding, Engaging, Reading, Blacklists, Searching, Counting, Notifying, Telling, Protocol
+    Keys,
+    Sending,
+    Leasing,
+    Holding,
+    Engaging,
+    Reading,
+    Blacklists,
+    Searching,
+    Counting,
+    Contacts,
+    Notifying,
+    Telling,
+    Protocol,
 ):
     """Everything. `doubt_lasts_ms` is how long each in-doubt policy waits (lifecycle.DOUBT_LASTS_MS)."""
 

@@ -33,7 +33,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import blacklists, counters, webhooks, work
+from chappe.storage import blacklists, counters, lists, webhooks, work
 from chappe.storage.engine import Engine
 from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Steps, Workspace
@@ -63,6 +63,7 @@ EACH: Mapping[str, Job] = {
     "revoke_key": lambda _, payload: work.revoke_key(*payload),
     **{kind: blacklists.job(kind) for kind in blacklists.JOBS},
     **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
+    **{kind: lists.job(kind) for kind in lists.JOBS},
 }
 """The kinds of job that are done one after the other, each with a fresh view of the rows; `accept` and `settle` are
 done together."""
@@ -157,6 +158,7 @@ class SendingCalls(Engine):
     async def sweep(self, now: int, limit: int) -> tuple[int, list[Event]]:
         await self._change("keep_house", None)  # of its own: an engine may have to wait for others in it
         await self._change("tidy_events", (now,))
+        await self._change("tidy_lists", (now,))
         swept: tuple[int, list[Event]] = await self._change("sweep", (now, limit))
         return swept
 
@@ -249,6 +251,7 @@ class StoreCalls(
     CountCalls,
     blacklists.BlacklistCalls,
     SearchCalls,
+    lists.ListCalls,
     webhooks.WebhookCalls,
 ):
     """`core.ports.Store`, for an engine that says how, and how it is listened to and closed."""

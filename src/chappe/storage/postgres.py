@@ -8,6 +8,7 @@ of several nodes, run at the same time; what keeps them apart is said in `work` 
     settle    settle, open_connector                   locks messages, and the parking of receipts before them
     claim     claim, release                           locks parts of the queue, then messages
     notify    webhooks claimed and their outcomes      waits for nobody either, and is as busy as settle
+    lists     contacts, imports                        holds a list, one job at a time: batches of imports are long
     other     replies, links, sweep, accounts, keys    whatever is rare
     reading   every look-up                            never in a transaction
 
@@ -35,9 +36,9 @@ from chappe.storage.work import Row, Steps
 
 log = logging.getLogger(__name__)
 
-WORKERS = {"accept": 2, "settle": 2, "claim": 2, "notify": 1, "other": 2, "reading": 2}
+WORKERS = {"accept": 2, "settle": 2, "claim": 2, "notify": 1, "lists": 1, "other": 2, "reading": 2}
 """Connections of each lane; the bell has one more."""
-MOST_AT_ONCE = {"accept": 1_000, "settle": 200, "claim": 16, "notify": 16, "other": 100, "reading": 1_000}
+MOST_AT_ONCE = {"accept": 1_000, "settle": 200, "claim": 16, "notify": 16, "lists": 1, "other": 100, "reading": 1_000}
 """Jobs in one transaction, or in one look-up."""
 LANES = {
     "accept": "accept",
@@ -50,6 +51,13 @@ LANES = {
     "claim_deliveries": "notify",
     "record_outcomes": "notify",
     "cancel": "claim",
+    "delete_list": "lists",
+    "empty_list": "lists",
+    "add_field": "lists",
+    "add_contact": "lists",
+    "remove_contact": "lists",
+    "begin_import": "lists",
+    "import_contacts": "lists",
 }
 """The lane of each kind of job; the others take `other`."""
 
@@ -68,6 +76,10 @@ WALLED: Mapping[str, int] = {
     "list_ids": 0,
     "list_ids_to": 1,
     "list_facts": 1,
+    "read_lists": 0,
+    "read_fields": 0,
+    "read_contacts": 0,
+    "read_refused": 0,
 }
 """Lists, searches and exports → where among their values the account stands."""
 

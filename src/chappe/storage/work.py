@@ -113,12 +113,12 @@ def tell(statement: str, rows: Sequence[Row]) -> Steps[None]:
         yield Step(statement, rows, asks=False)
 
 
-def lock(name: str, *, alone: bool = True) -> Steps[None]:
-    """Waits until no other transaction holds this name, or with `alone` false until none holds it alone.
+def lock(*names: str, alone: bool = True) -> Steps[None]:
+    """Waits until no other transaction holds these names, or with `alone` false until none holds one of them alone.
 
-    What is asked afterwards sees everything that they have committed.
+    They are taken in their order, in one step. What is asked afterwards sees everything that the others have committed.
     """
-    yield Step("lock", [(name, alone)], asks=False)
+    yield Step("lock", [(name, alone) for name in names], asks=False)
 
 
 # --- records and rows --------------------------------------------------------------------------------
@@ -523,13 +523,20 @@ def lease(work: Workspace, connector: str, holder: Holder, lease_ms: int, now: i
     kept = yield from ask("renew_lease", [(now + lease_ms, connector, holder.node, holder.start)])
     if kept:
         return int(kept[0][0])
+    if (yield from _is_held(connector, holder, now)):
+        return None  # without a lock: its holder may be asleep, and hold that as well
     yield from lock(f"connector {connector}")
-    for node, until in (yield from ask("find_lease", [(connector,)])):
-        if until > now and node != holder.node:
-            return None
+    if (yield from _is_held(connector, holder, now)):
+        return None
     epoch = yield from open_connector(work, connector, now)
     yield from tell("set_lease", [(holder.node, holder.start, now + lease_ms, connector)])
     return epoch
+
+
+def _is_held(connector: str, holder: Holder, now: int) -> Steps[bool]:
+    """Whether another node has a lease that lasts."""
+    rows = yield from ask("find_lease", [(connector,)])
+    return any(until > now and node != holder.node for node, until in rows)
 
 
 def give_back(connector: str, holder: Holder) -> Steps[None]:
@@ -549,8 +556,7 @@ def beat(work: Workspace, holder: Holder, lease_ms: int, now: int) -> Steps[int]
 
 def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:
     """See `ports.Sending.claim`."""
-    yield from lock(f"connector {connector}", alone=False)
-    yield from lock(OPT_OUTS, alone=False)
+    yield from lock(f"connector {connector}", OPT_OUTS, alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
     _, submissions = yield from _take(work, connector, epoch, route, limit, now)

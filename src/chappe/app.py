@@ -136,8 +136,6 @@ class Node:
         self._operators: dict[str, tuple[SmppSettings, str]] = {}
         """Connector → its settings and its route."""
         self._lines: dict[str, _Line] = {}
-        self._lost: list[_Line] = []
-        """Not ours any more, until they are silent."""
         self._leases: Leases
         self._hold: Watch
         self._server: Server
@@ -228,6 +226,7 @@ class Node:
             now_ms=_now_ms,
             live_route=live_route,
             public_url=settings.public_url,
+            links_url=settings.links_url,
             default_validity_ms=settings.default_validity_seconds * 1000,
             wake=self._wake,
             readiness=self._readiness,
@@ -251,7 +250,7 @@ class Node:
         if services.public_url is None and live_route == SIMULATOR:
             services.public_url = self.base_url
         # The one host whose links the simulator may open: the text is a caller's, and so is any other host in it.
-        self.simulator.links_host = urlsplit(services.public_url or self.base_url).netloc
+        self.simulator.links_host = urlsplit(services.links_base or self.base_url).netloc
 
     # --- connectors ---
 
@@ -277,11 +276,7 @@ class Node:
         )
 
     async def _lose(self, name: str) -> None:
-        line = self._lines.pop(name, None)
-        if line is not None:  # else the server stops, and ends it with the others
-            self._lost.append(line)
-            await line.end(LOST_DRAIN_SECONDS)
-            self._lost.remove(line)
+        await self._lines.pop(name).end(LOST_DRAIN_SECONDS)
 
     async def _refuse_the_unsafe(self, host: str) -> None:
         if not _is_loopback(host) and not any(key.revoked_at is None for key in await self.store.list_keys()):
@@ -311,7 +306,7 @@ class Node:
     async def _drain(self) -> None:
         """Ends everything in the background: leases and sweep first, then each line in order."""
         lines, self._lines = list(self._lines.values()), {}
-        in_lines = {task for line in [*lines, *self._lost] for task in line.tasks}
+        in_lines = {task for line in lines for task in line.tasks}
         await asyncio.gather(*(_cancel(task) for task in self._background - in_lines - {self._notifying}))
         ends = [line.end(self.settings.drain_seconds) for line in lines]
         if self._notifier is not None:

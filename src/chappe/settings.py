@@ -51,6 +51,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tls_cert: Annotated[str | None, Meta(description="a PEM file; together with tls_key")] = None
     """The certificate to answer HTTPS with, and those that vouch for it."""
     tls_key: Annotated[str | None, Meta(description="a PEM file without a password; together with tls_cert")] = None
+    links_url: Annotated[
+        Annotated[str, Meta(pattern=_PUBLIC_URL)] | None,
+        Meta(description="a short address that leads here too, such as https://sms.example"),
+    ] = None
+    """What tracked links begin with; `public_url` if not given."""
     default_validity_seconds: Annotated[
         int, Meta(ge=1, le=604_800, description="a whole number of seconds from 1 to 604800 (7 days)")
     ] = 172_800

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from api_scene import NOW, SECOND, Scene, open_scene
+from api_scene import HOUR, NOW, SECOND, Scene, open_scene
 
 from chappe.core.errors import StoreUnavailable
+from chappe.core.message import Banned
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1"
 DESTINATION = "https://a.example/où?q=1&r=%20#é"
@@ -33,6 +34,7 @@ async def test_a_click_leads_to_the_stored_destination_and_opens_the_message(sce
     assert answer.headers["location"] == "https://a.example/o%C3%B9?q=1&r=%20#%C3%A9"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-robots-tag"] == "noindex, nofollow"
     assert (await scene.status_of(id_))["opened"] == NOW + SECOND
 
 
@@ -112,3 +114,33 @@ async def test_a_store_that_is_away_is_a_page_too(scene: Scene, monkeypatch: pyt
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"
     assert "Réessayez" in answer.text
+
+
+async def test_an_expired_link_is_a_page_in_french_and_english(scene: Scene) -> None:
+    id_, path = await link_of(scene)
+    scene.now += 365 * 24 * HOUR
+    answer = await scene.client.get(path, headers={"User-Agent": PHONE})
+    assert answer.status_code == 410
+    assert "location" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+    assert "Ce lien n'est plus valable." in answer.text
+    assert "This link is no longer valid." in answer.text
+    assert (await scene.status_of(id_))["state"] == "submitted"
+
+
+async def test_a_disabled_link_leads_nowhere_at_once(scene: Scene) -> None:
+    id_, path = await link_of(scene)
+    await scene.store.ban_links(Banned.MESSAGE, str(id_), NOW)
+    for method in ("GET", "HEAD"):
+        answer = await scene.client.request(method, path, headers={"User-Agent": PHONE})
+        assert (answer.status_code, answer.headers.get("location")) == (410, None)
+    await scene.store.allow_links(Banned.MESSAGE, str(id_))
+    assert (await scene.client.get(path)).status_code == 302
+
+
+async def test_links_have_a_domain_of_their_own_if_there_is_one(scene: Scene) -> None:
+    scene.services.links_url = "https://go.example/"
+    id_ = await scene.sent(message="https://a.example", trackLinks=True)
+    text = (await scene.stored(id_)).text
+    assert text.startswith("https://go.example/l/Token")
+    assert (await scene.client.get(text)).headers["location"] == "https://a.example"

@@ -228,7 +228,28 @@ async def test_a_timeline_shows_every_submit_and_every_fact(scene: Scene) -> Non
             },
             {"at": scene.now, "fact": "receiptRead", "changed": False, **one, "verdict": "failed", "detail": "FAILED"},
         ],
+        "links": [],
     }
+
+
+async def test_a_timeline_shows_who_followed_each_link(scene: Scene) -> None:
+    id_ = await scene.sent(message="https://a.example https://b.example", trackLinks=True)
+    link = (await scene.stored(id_)).text.split()[1]
+    for agent, at in (("curl/8.5.0", NOW + 1), ("Mozilla/5.0 (iPhone)", NOW + 2), ("Mozilla/5.0 (iPhone)", NOW + 3)):
+        scene.now = at
+        await scene.client.get(link, headers={"User-Agent": agent})
+    expires = NOW + 365 * 24 * HOUR
+    assert (await get(scene, f"{MESSAGES}/{id_}/timeline"))["links"] == [
+        {"url": "https://a.example", "clicks": 0, "robotClicks": 0, "expires": expires},
+        {
+            "url": "https://b.example",
+            "clicks": 2,
+            "robotClicks": 1,
+            "firstClick": NOW + 2,
+            "lastClick": NOW + 3,
+            "expires": expires,
+        },
+    ]
 
 
 async def test_a_message_that_waits_has_an_empty_timeline(scene: Scene) -> None:

@@ -424,10 +424,10 @@ async def test_what_we_trip_over_comes_again_and_the_rest_is_heard(
     connector = journey.connect(operator.port)
     await journey.until(lambda: connector.bound)
 
-    def tripping(pdu: Delivered, name: str, at: int, not_assigned: Collection[str]) -> ReceiptReport | None:
+    def tripping(pdu: Delivered, name: str, at: int, *codes: Collection[str]) -> ReceiptReport | None:
         if b"id:2" in pdu.user_data:
             raise RuntimeError("a mistake of ours")
-        return receipt_in(pdu, name, at, not_assigned)
+        return receipt_in(pdu, name, at, *codes)
 
     monkeypatch.setattr("chappe.connectors.smpp.receipt_in", tripping)
     for carrier_id in (b"1", b"2", b"3"):
@@ -796,6 +796,7 @@ def settings(**values: Any) -> SmppSettings:
         {"statuses": {"throttled": "throttled"}},
         {"statuses": {"0": "permanent"}},
         {"not_assigned": [""]},
+        {"stop_codes": ["53;"]},
         {"unknown": 1},
     ],
 )
@@ -805,10 +806,12 @@ def test_a_setting_that_cannot_work_is_refused_at_the_start(wrong: dict[str, Any
 
 
 def test_settings_are_read_as_operators_write_them() -> None:
-    read = settings(statuses={"0x45": "permanent", "88": "temporary"}, not_assigned=["045", "7"])
+    read = settings(statuses={"0x45": "permanent", "88": "temporary"}, not_assigned=["045", "7"], stop_codes=["053"])
     assert read.treatments() == {0x45: Treatment.PERMANENT, 0x58: Treatment.TEMPORARY}
     assert read.not_assigned_codes() == {"45", "7"}
     assert settings().not_assigned_codes() == {"1", "9"}
+    assert read.operator_stop_codes() == {"53"}
+    assert settings().operator_stop_codes() == frozenset()
 
 
 def test_a_password_is_never_shown() -> None:

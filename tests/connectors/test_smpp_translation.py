@@ -302,6 +302,23 @@ def test_an_operators_own_code_says_that_nobody_has_the_number() -> None:
     assert (report.verdict, report.detail) == (Verdict.NOT_ASSIGNED, "notAssigned:045")
 
 
+@pytest.mark.parametrize(
+    ("said", "verdict", "detail"),
+    [
+        (b"UNDELIV err:053", Verdict.OPTED_OUT, "operatorStop:053"),
+        (b"REJECTD err:053", Verdict.OPTED_OUT, "operatorStop:053"),
+        (b"UNDELIV err:054", Verdict.FAILED, "undelivered:054"),
+        (b"DELIVRD err:053", Verdict.DELIVERED, "delivered"),
+        (b"EXPIRED err:053", Verdict.EXPIRED, "expired"),
+    ],
+)
+def test_an_operators_own_code_says_that_the_person_wrote_stop(said: bytes, verdict: Verdict, detail: str) -> None:
+    pdu = a_delivery(TEXT.replace(b"DELIVRD err:000", said), 4)
+    report = receipt_in(pdu, "op", NOW, stop_codes=frozenset({"53"}))
+    assert report is not None
+    assert (report.verdict, report.detail) == (verdict, detail)
+
+
 @pytest.mark.parametrize(("esm_class", "tlvs"), [(0x00, ()), (0x08, TLVS), (0x10, TLVS)])
 def test_a_person_may_write_what_looks_like_a_receipt(esm_class: int, tlvs: tuple[tuple[int, bytes], ...]) -> None:
     assert receipt_in(a_delivery(TEXT, esm_class, tlvs=tlvs), "op", NOW) is None

@@ -38,7 +38,7 @@ VALIDITY_MS = 48 * HOUR
 @dataclass
 class OurTerms:
     live_route: str = "live"
-    public_url: str | None = "https://s.example"
+    links_base: str | None = "https://s.example"
     default_validity_ms: int = VALIDITY_MS
     stop_mention: Mention | None = None
     token: Callable[[], str] = field(default_factory=lambda: map("Token{:07}".format, itertools.count()).__next__)
@@ -205,8 +205,20 @@ def test_a_message_lives_as_long_as_asked_or_else_the_default() -> None:
 )
 def test_tracked_addresses_are_replaced_by_short_links(message: str, text: str, urls: list[str]) -> None:
     send = check(message=message, track_links=True)
-    links = tuple(TrackedLink(f"Token{index:07}", url) for index, url in enumerate(urls))
+    expires_at = send.due_at + 365 * 24 * 3_600_000
+    links = tuple(TrackedLink(f"Token{index:07}", url, expires_at) for index, url in enumerate(urls))
     assert (send.text, send.links) == (text, links)
+
+
+def test_links_expire_after_the_date_of_the_message_as_the_account_says() -> None:
+    settings = Settings(track_links=True, link_lifetime_seconds=60)
+    [link] = check(settings=settings, message="https://a.example", date=NOW + 3_600_000).links
+    assert link.expires_at == NOW + 3_660_000
+
+
+@pytest.mark.parametrize("scheme", ["javascript", "data", "ftp", "file", "intent", "sms", "httpx", "xhttp"])
+def test_nothing_but_http_and_https_becomes_a_link(scheme: str) -> None:
+    assert check(message=f"{scheme}:alert(1) {scheme}:example", track_links=True).links == ()
 
 
 def test_parts_are_counted_on_the_text_with_its_short_links() -> None:
@@ -224,7 +236,7 @@ def test_an_account_may_track_all_its_links_and_a_send_may_decline() -> None:
 
 
 def test_without_a_public_address_links_are_never_tracked() -> None:
-    terms = OurTerms(public_url=None)
+    terms = OurTerms(links_base=None)
     message = "https://a.example"
     assert refusal(terms=terms, message=message, track_links=True) == (1001, "trackLinks")
     assert check(terms=terms, settings=Settings(track_links=True), message=message).text == message

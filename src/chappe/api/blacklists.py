@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
@@ -48,6 +49,8 @@ class EntryAnswer(msgspec.Struct):
     """Always false: what was removed is not listed."""
     blacklistId: str  # noqa: N815
     history: list[EntryEventAnswer]
+    sender: str | UnsetType = UNSET
+    """Ours: an opt-out from this sender only."""
 
 
 class CheckAnswer(msgspec.Struct):
@@ -164,6 +167,7 @@ def _entry_answer(of: Blacklist, account: AccountId, entry: Entry) -> EntryAnswe
         # Each account has two, which nobody makes or removes.
         blacklistId=hex_id(Kind.BLACKLIST, account * len(Listing) + of.listing),
         history=[EntryEventAnswer(entry.at)],
+        sender=UNSET if entry.sender is None else entry.sender,
     )
 
 
@@ -206,7 +210,7 @@ OPERATIONS: Sequence[Operation[Blacklists]] = (
                 f"Take a number off the {what} list",
                 None,
                 (11, 16),
-                (replace(IDENTIFIER, example="+33600000009", origin=Origin(f"POST {path}")),),
+                (replace(IDENTIFIER, example="+33600000009"),),
                 aliases=(other,),
             ),
             Operation(

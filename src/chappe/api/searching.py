@@ -20,7 +20,7 @@ from chappe.api.schemas import StatusAnswer
 from chappe.api.services import Services
 from chappe.api.statistics import is_test, json_answer
 from chappe.core.lifecycle import public_state
-from chappe.core.message import Attempt, Cancellation, LoggedFact, Message, MessageId, State
+from chappe.core.message import Attempt, Cancellation, LinkClicks, LoggedFact, Message, MessageId, State
 from chappe.core.preview import Preview, preview
 
 MOST_AT_ONCE = 10_000
@@ -91,10 +91,22 @@ class FactAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     verdict: str | UnsetType = UNSET
 
 
+class LinkAnswer(msgspec.Struct, kw_only=True):
+    """A tracked link of the message."""
+
+    url: str
+    clicks: int
+    robotClicks: int  # noqa: N815
+    firstClick: int | UnsetType = UNSET  # noqa: N815
+    lastClick: int | UnsetType = UNSET  # noqa: N815
+    expires: int | UnsetType = UNSET
+
+
 class TimelineAnswer(msgspec.Struct):
     status: StatusAnswer
     attempts: list[AttemptAnswer]
     facts: list[FactAnswer]
+    links: list[LinkAnswer]
 
 
 class PreviewBody(msgspec.Struct):
@@ -156,11 +168,13 @@ class Searching:
         if journey is None:
             raise Problem(NO_MESSAGE)
         facts = await self._store.list_facts(key.account.id, message)
+        links = await self._store.list_links(key.account.id, message)
         return json_answer(
             TimelineAnswer(
                 status_answer(journey.message),
                 [_attempt_answer(attempt) for attempt in journey.attempts],
                 [_fact_answer(logged) for logged in facts],
+                [_link_answer(link) for link in links],
             )
         )
 
@@ -254,6 +268,17 @@ def _attempt_answer(attempt: Attempt) -> AttemptAnswer:
         status=UNSET if attempt.status is None else attempt.status,
         verdict=UNSET if attempt.verdict is None else _camel(attempt.verdict.name),
         verdictDate=UNSET if attempt.verdict_at is None else attempt.verdict_at,
+    )
+
+
+def _link_answer(link: LinkClicks) -> LinkAnswer:
+    return LinkAnswer(
+        url=link.url,
+        clicks=link.clicks,
+        robotClicks=link.robot_clicks,
+        firstClick=UNSET if link.first_click_at is None else link.first_click_at,
+        lastClick=UNSET if link.last_click_at is None else link.last_click_at,
+        expires=UNSET if link.expires_at is None else link.expires_at,
     )
 
 

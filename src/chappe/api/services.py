@@ -18,7 +18,7 @@ class Services:
     live_route: str
     """`live`, or `simulator` when no operator is configured."""
     public_url: str | None
-    """What tracked links begin with; with the simulator as operator the address we listen on, once known."""
+    """Where people reach this server; with the simulator as operator the address we listen on, once known."""
     default_validity_ms: int
     wake: Callable[[str], None]
     """A part was queued on this route."""
@@ -34,3 +34,10 @@ class Services:
     """Where webhooks may go although it is not public."""
     stop_mention: Mention | None = None
     """What stands behind the marketing of accounts that did not decide."""
+    links_url: str | None = None
+    """A domain of its own for tracked links."""
+
+    @property
+    def links_base(self) -> str | None:
+        """What tracked links begin with."""
+        return self.links_url or self.public_url

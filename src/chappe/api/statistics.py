@@ -38,6 +38,8 @@ class ReplyAnswer(msgspec.Struct, kw_only=True):
     message: str
     date: int
     snapshotId: str | UnsetType = UNSET  # noqa: N815 - the contract's spelling, here and below
+    keyword: str | UnsetType = UNSET
+    """Ours: `CONTACT` or `START`, where it is one."""
 
 
 class StatsAnswer(msgspec.Struct, kw_only=True):
@@ -153,7 +155,8 @@ class Statistics:
                 account, listing, test=test, category=category, after=after, limit=limit
             )
 
-        numbers = [entry.number async for page in pages(read, 0) for entry in page]
+        # A number may have an opt-out for each of several senders.
+        numbers = list(dict.fromkeys([entry.number async for page in pages(read, 0) for entry in page]))
         return NumbersAnswer(len(numbers), numbers)
 
 
@@ -164,6 +167,7 @@ def _reply_answer(reply: Reply) -> ReplyAnswer:
         message=reply.text,
         date=reply.at,
         snapshotId=UNSET if reply.message is None else str(reply.message),
+        keyword=reply.keyword or UNSET,
     )
 
 

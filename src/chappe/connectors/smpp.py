@@ -88,6 +88,7 @@ class SmppConnector:
         self._writer = settings.writer()
         self._treatments = settings.treatments()
         self._not_assigned = settings.not_assigned_codes()
+        self._stop_codes = settings.operator_stop_codes()
         self._now_ms = now_ms
         self._on_answers = on_answers
         self._on_room = on_room
@@ -326,7 +327,7 @@ class SmppConnector:
             if pdu.command_id in RESPONSE_TO:
                 link.reply(pdu, Status.ESME_RINVCMDID)
             return
-        receipt = receipt_in(pdu, self.name, now, self._not_assigned)
+        receipt = receipt_in(pdu, self.name, now, self._not_assigned, self._stop_codes)
         if receipt is not None:
             self.counts.receipts += 1
             self._receipts.put(_Owed(link, pdu, receipt))

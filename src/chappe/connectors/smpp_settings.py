@@ -49,6 +49,8 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """command_status, such as "0x45" or "69" → its treatment, where this operator differs from the table."""
     not_assigned: tuple[Code, ...] | None = None
     """The codes after `err:` by which this operator's receipts say that nobody has the number; None: GSM MAP's."""
+    stop_codes: tuple[Code, ...] = ()
+    """The codes after `err:` by which this operator's receipts say that the person has written STOP to it."""
     enquire_link_seconds: Seconds = 30.0
     probe_seconds: Seconds = 10.0
     """How long its answer may take."""
@@ -88,6 +90,10 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.not_assigned is None:
             return frozenset(NOT_ASSIGNED)
         return frozenset(code.lstrip("0") for code in self.not_assigned)
+
+    def operator_stop_codes(self) -> frozenset[str]:
+        """As `is_operator_stop` wants them."""
+        return frozenset(code.lstrip("0") for code in self.stop_codes)
 
     def writer(self) -> Writer:
         return Writer(

@@ -22,6 +22,7 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.core.optout import is_operator_stop
 from chappe.core.receipts import NOT_ASSIGNED, read_receipt
 from chappe.core.text import Alphabet, concatenation_header, encode, segment
 from chappe.smpp.codec import EncodeError, SubmitBody, SubmitTemplate
@@ -247,13 +248,18 @@ _OF_RECEIPTS = EsmClass.RECEIPT | _INTERMEDIATE
 
 
 def receipt_in(
-    pdu: Delivered, connector: str, at: int, not_assigned: Collection[str] = NOT_ASSIGNED
+    pdu: Delivered,
+    connector: str,
+    at: int,
+    not_assigned: Collection[str] = NOT_ASSIGNED,
+    stop_codes: Collection[str] = (),
 ) -> ReceiptReport | None:
     """The receipt in a deliver_sm or data_sm; None for a message from a person.
 
     A receipt says so in esm_class (§5.2.12). Operators that leave it 0 are believed only when receipted_message_id
     is there: a text that merely looks like a receipt may be a person's. A receipt that cannot be read keeps its
-    octets, without an id and without a verdict. `not_assigned`: see `read_receipt`.
+    octets, without an id and without a verdict. `not_assigned`: see `read_receipt`; `stop_codes`: see
+    `is_operator_stop`.
     """
     kind = pdu.esm_class & EsmClass.TYPE_MASK
     receipted = pdu.tlv(Tag.RECEIPTED_MESSAGE_ID)
@@ -271,11 +277,13 @@ def receipt_in(
     reference = pdu.tlv_int(Tag.USER_MESSAGE_REFERENCE)
     if receipt is None:
         return ReceiptReport(connector, "", at, None, "unread", reference, number, octets)
-    verdict = receipt.verdict
+    verdict, detail = receipt.verdict, receipt.detail
+    if verdict is Verdict.FAILED and is_operator_stop(detail, stop_codes):
+        verdict, detail = Verdict.OPTED_OUT, f"operatorStop:{detail.partition(':')[2]}"
     if kind & _INTERMEDIATE and verdict is not Verdict.DELIVERED:
         # The operator still tries (§5.2.12): what it says of a failure is not the end.
         verdict = None
-    return ReceiptReport(connector, receipt.carrier_id, at, verdict, receipt.detail, reference, number, octets)
+    return ReceiptReport(connector, receipt.carrier_id, at, verdict, detail, reference, number, octets)
 
 
 def inbound_in(pdu: Delivered, connector: str, at: int) -> Inbound:

@@ -96,6 +96,8 @@ class Verdict(IntEnum):
     NOT_ASSIGNED = 1
     EXPIRED = 2
     FAILED = 3
+    OPTED_OUT = 4
+    """Not delivered, because this person has written STOP and the operator took it."""
 
 
 class PartState(Enum):
@@ -331,6 +333,48 @@ class TrackedLink:
 
     token: str
     url: str
+    expires_at: int | None = None
+    """When it leads nowhere any more; None: never."""
+
+
+class Gone(Enum):
+    """Why a link leads nowhere any more."""
+
+    EXPIRED = "expired"
+    DISABLED = "disabled"
+
+
+class Banned(Enum):
+    """What the kill switch may name: one link, a message's or a campaign's links, or all that lead to a host."""
+
+    TOKEN = "token"  # noqa: S105 - no secret
+    MESSAGE = "message"
+    CAMPAIGN = "campaign"
+    HOST = "host"
+    """And the hosts below it."""
+
+
+@dataclass(slots=True)
+class Ban:
+    """What leads nowhere since when. A campaign is called by its id, or by its account's name for it: ACCOUNT/NAME."""
+
+    what: Banned
+    name: str
+    since: int
+
+
+@dataclass(slots=True)
+class LinkClicks:
+    """A link of a message, and who followed it."""
+
+    url: str
+    clicks: int
+    """Of people."""
+    robot_clicks: int
+    """Of previews, scanners and the like."""
+    first_click_at: int | None
+    last_click_at: int | None
+    expires_at: int | None
 
 
 @dataclass(slots=True)
@@ -487,12 +531,24 @@ class Event:
     at: int
 
 
+class OptOutScope(Enum):
+    """How far a STOP goes."""
+
+    ACCOUNT = "account"
+    """Nothing of the account reaches that person any more."""
+    SENDER = "sender"
+    """Nothing of the sender that was answered does."""
+
+
 @dataclass(slots=True)
 class Settings:
     """What an account decided for itself."""
 
     track_links: bool = False
+    link_lifetime_seconds: int = 31_536_000
+    """How long tracked links lead on, from the date of the message."""
     notify_opted_out: bool = False
+    optout_scope: OptOutScope = OptOutScope.ACCOUNT
     default_sender: str | None = None
     country: str = "FR"
     international: bool = False

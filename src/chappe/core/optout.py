@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import NewType
 
 from chappe.core.errors import Invalid
@@ -109,15 +109,12 @@ _MENTION = re.compile(
 
 # --- STOPs that the operator keeps -----------------------------------------------------------------------
 
-OPERATOR_STOP_CODES: Mapping[str, Collection[str]] = {
-    # Operators that own the short code take the STOP themselves; all we see is a failed receipt with a code of theirs.
-    "ovh": frozenset({"53"}),  # not checked against a page of the operator's
-}
-"""The codes after `err:` that mean "this person wrote STOP", without leading zeros, by operator; a connector's
-settings may name others."""
-
 
 def is_operator_stop(detail: str, codes: Collection[str]) -> bool:
-    """Whether a failed receipt's `detail` (`undelivered:053`, as `receipts` writes it) carries one of the codes."""
+    """Whether a failed receipt's `detail` (`undelivered:053`, as `receipts` writes it) carries one of the codes.
+
+    Operators that own the short code take the STOP themselves; all we see is a failed receipt with a code of theirs,
+    which the connector's settings name, without leading zeros here.
+    """
     code = detail.partition(":")[2]
     return code.lstrip("0") in codes

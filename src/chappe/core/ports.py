@@ -29,12 +29,16 @@ from chappe.core.message import (
     Account,
     AccountId,
     AttemptKey,
+    Ban,
+    Banned,
     Cancellation,
     Event,
+    Gone,
     Holder,
     Inbound,
     InDoubtPolicy,
     Key,
+    LinkClicks,
     LoggedFact,
     Message,
     MessageId,
@@ -180,15 +184,32 @@ class Engaging(Protocol):
 
         A whole one is recognised (`replies.recognise`), tied to the newest message handed over to that
         person through that connector (of the account that last wrote to that person), and advances it by
-        Replied or Stopped; STOP also enters the account's opt-out list, live or test scope as the message, and
-        START leaves it.
+        Replied or Stopped; STOP also enters the account's opt-out list, live or test scope as the message, for its
+        sender only if the account says so, and bars what waits for that person; START leaves the list.
         A reply that answers nothing is kept with account None.
         """
         ...
 
-    async def open_link(self, token: str, *, human: bool, now: int) -> str | None:
-        """Counts the click and returns the destination; the first human one advances the message."""
+    async def open_link(self, token: str, *, human: bool, now: int) -> str | Gone | None:
+        """Counts the click and returns the destination; the first human one advances the message. None: there is no
+        such link. What is gone is not counted."""
         ...
+
+
+class Linking(Protocol):
+    """Tracked links as their account sees them, and the kill switch."""
+
+    async def list_links(self, account: AccountId, message: MessageId) -> list[LinkClicks]: ...
+
+    async def ban_links(self, what: Banned, name: str, now: int) -> None:
+        """From now on they lead nowhere, on every node, those that are still to be made too."""
+        ...
+
+    async def allow_links(self, what: Banned, name: str) -> bool:
+        """Takes the ban back; False when there is none."""
+        ...
+
+    async def list_bans(self) -> list[Ban]: ...
 
 
 class Reading(Protocol):
@@ -215,8 +236,15 @@ class Blacklists(Protocol):
         already keeps its id. Once it returns nothing new leaves for a number that was opted out."""
         ...
 
+    async def import_opt_outs(
+        self, account: AccountId, opt_outs: Sequence[tuple[str, str | None, int]], *, test: bool
+    ) -> int:
+        """Likewise, many at once: (number, the one sender it is about, since when). What is there already stays as it
+        is; returns how many were not."""
+        ...
+
     async def remove_entry(self, account: AccountId, listing: Listing, entry: int | str, *, test: bool) -> bool:
-        """By the entry's id, or by its number. False when there is none."""
+        """By the entry's id; or by its number, with those of its single senders. False when there is none."""
         ...
 
     async def list_entries(
@@ -369,6 +397,7 @@ class Store(
     Leasing,
     Holding,
     Engaging,
+    Linking,
     Reading,
     Blacklists,
     Searching,

@@ -82,7 +82,7 @@ class Terms(Protocol):
         ...
 
     @property
-    def public_url(self) -> str | None:
+    def links_base(self) -> str | None:
         """What tracked links begin with."""
         ...
 
@@ -115,11 +115,11 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
     campaign = _check_name(request.campaign, 40, "campaignName")
     category = _check_name(request.category, 45, "category")
     validity_ms = _read_validity(request.validity_seconds, terms)
-    text, links = _track_links(text, request.track_links, account, terms)
-    text = with_mention(text, mention_for(account.settings, family, terms.stop_mention))
     route = SIMULATOR if key.test else terms.live_route
     test = route == SIMULATOR
     due_at, held_by = hours.release(account.settings, family, number, wished, test=test)
+    text, links = _track_links(text, request.track_links, account, terms, due_at)
+    text = with_mention(text, mention_for(account.settings, family, terms.stop_mention))
     return SendMessage(
         account=account.id,
         number=number,
@@ -203,15 +203,17 @@ def _read_validity(seconds: int | None, terms: Terms) -> int:
     return seconds * 1000
 
 
-def _track_links(text: str, asked: bool | None, account: Account, terms: Terms) -> tuple[str, tuple[TrackedLink, ...]]:
+def _track_links(
+    text: str, asked: bool | None, account: Account, terms: Terms, due_at: int
+) -> tuple[str, tuple[TrackedLink, ...]]:
     """The text with its addresses replaced by short links; one link for each different address."""
     if not (account.settings.track_links if asked is None else asked):
         return text, ()
-    if terms.public_url is None:
+    if terms.links_base is None:
         if asked:
             raise Invalid(1001, "trackLinks")
         return text, ()
-    prefix = f"{terms.public_url.rstrip('/')}/l/"
+    prefix = f"{terms.links_base.rstrip('/')}/l/"
     tokens: dict[str, str] = {}
 
     def shorten(found: re.Match[str]) -> str:
@@ -222,7 +224,8 @@ def _track_links(text: str, asked: bool | None, account: Account, terms: Terms) 
         return prefix + token + found[0][len(url) :]
 
     text = _URL.sub(shorten, text)
-    return text, tuple(TrackedLink(token, url) for url, token in tokens.items())
+    expires_at = due_at + account.settings.link_lifetime_seconds * 1000
+    return text, tuple(TrackedLink(token, url, expires_at) for url, token in tokens.items())
 
 
 def _trim(url: str) -> str:

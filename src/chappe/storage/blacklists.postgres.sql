@@ -6,7 +6,16 @@ INSERT INTO entry (number, test, listing, account, by_message, at)
 SELECT p.number, p.test, p.listing, p.account, false, p.at
 FROM unnest($1::text[], $2::boolean[], $3::smallint[], $4::bigint[], $5::bigint[])
     AS p(number, test, listing, account, at)
-ON CONFLICT (number, test, listing, account) DO UPDATE SET by_message = false
+ON CONFLICT (number, test, listing, account, sender) DO UPDATE SET by_message = false
+RETURNING id;
+
+-- From elsewhere: what is there already stays as it is.
+-- name: import_entry
+INSERT INTO entry (number, test, listing, account, by_message, at, sender)
+SELECT p.number, p.test, p.listing, p.account, false, p.at, p.sender
+FROM unnest($1::text[], $2::boolean[], $3::smallint[], $4::bigint[], $5::bigint[], $6::text[])
+    AS p(number, test, listing, account, at, sender)
+ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: remove_entry
@@ -21,18 +30,19 @@ USING unnest($1::text[], $2::bigint[], $3::boolean[], $4::smallint[]) AS p(numbe
 WHERE e.number = p.number AND e.account = p.account AND e.test = p.test AND e.listing = p.listing
 RETURNING e.id;
 
--- What a STOP has listed, and a START takes off; an opt-out added through the API stays.
+-- What a STOP has listed, and a START takes off, of one sender or of all; an opt-out added through the API stays.
 -- name: end_opt_out
 DELETE FROM entry e
-USING unnest($1::text[], $2::bigint[], $3::boolean[]) AS p(number, account, test)
-WHERE e.number = p.number AND e.account = p.account AND e.test = p.test AND e.listing = 0 AND e.by_message;
+USING unnest($1::text[], $2::bigint[], $3::boolean[], $4::text[]) AS p(number, account, test, sender)
+WHERE e.number = p.number AND e.account = p.account AND e.test = p.test AND e.listing = 0 AND e.by_message
+    AND lower(e.sender) = lower(coalesce(p.sender, e.sender));
 
 -- name: read_entries
 SELECT p.n, found.*
 FROM unnest($1::bigint[], $2::boolean[], $3::smallint[], $4::bigint[], $5::bigint[])
     WITH ORDINALITY AS p(account, test, listing, after, most, n)
 CROSS JOIN LATERAL (
-    SELECT e.id, e.number, e.at, e.category, e.campaign
+    SELECT e.id, e.number, e.at, e.category, e.campaign, nullif(e.sender, '')
     FROM entry e
     WHERE e.account = p.account AND e.test = p.test AND e.listing = p.listing AND e.id > p.after
     ORDER BY e.id
@@ -44,7 +54,7 @@ SELECT p.n, found.*
 FROM unnest($1::bigint[], $2::boolean[], $3::smallint[], $4::bigint[], $5::text[], $6::bigint[])
     WITH ORDINALITY AS p(account, test, listing, after, category, most, n)
 CROSS JOIN LATERAL (
-    SELECT e.id, e.number, e.at, e.category, e.campaign
+    SELECT e.id, e.number, e.at, e.category, e.campaign, nullif(e.sender, '')
     FROM entry e
     WHERE e.account = p.account AND e.test = p.test AND e.listing = p.listing AND e.id > p.after
         AND e.category = p.category

@@ -5,7 +5,7 @@ What messages bring about (STOP, START, a receipt that says "not assigned") is i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chappe.core.message import AccountId, Reply
@@ -21,13 +21,28 @@ def add_entry(account: AccountId, listing: Listing, number: str, test: bool, now
     return int(entry)
 
 
+def import_opt_outs(account: AccountId, opt_outs: Sequence[tuple[str, str, int]], test: bool) -> Steps[int]:
+    """See `ports.Blacklists.import_opt_outs`."""
+    yield from lock(OPT_OUTS)
+    listing = int(Listing.UNSUBSCRIBED)
+    rows = sorted({(number, sender): at for number, sender, at in opt_outs}.items())
+    added = yield from ask(
+        "import_entry", [(number, test, listing, account, at, sender) for (number, sender), at in rows]
+    )
+    return len(added)
+
+
 def remove_entry(account: AccountId, listing: Listing, entry: int | str, test: bool) -> Steps[bool]:
     """See `ports.Blacklists.remove_entry`."""
     statement = "remove_number" if isinstance(entry, str) else "remove_entry"
     return bool((yield from ask(statement, [(entry, account, test, int(listing))])))
 
 
-JOBS: Mapping[str, Callable[..., Steps[Any]]] = {"add_entry": add_entry, "remove_entry": remove_entry}
+JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
+    "add_entry": add_entry,
+    "import_opt_outs": import_opt_outs,
+    "remove_entry": remove_entry,
+}
 
 
 def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
@@ -41,6 +56,13 @@ class BlacklistCalls(Engine):
     async def add_entry(self, account: AccountId, listing: Listing, number: str, *, test: bool, now: int) -> int:
         entry: int = await self._change("add_entry", (account, listing, number, test, now))
         return entry
+
+    async def import_opt_outs(
+        self, account: AccountId, opt_outs: Sequence[tuple[str, str | None, int]], *, test: bool
+    ) -> int:
+        rows = [(number, sender or "", at) for number, sender, at in opt_outs]
+        added: int = await self._change("import_opt_outs", (account, rows, test))
+        return added
 
     async def remove_entry(self, account: AccountId, listing: Listing, entry: int | str, *, test: bool) -> bool:
         removed: bool = await self._change("remove_entry", (account, listing, entry, test))

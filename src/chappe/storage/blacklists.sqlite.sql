@@ -4,7 +4,14 @@
 -- name: add_entry
 INSERT INTO entry (number, test, listing, account, by_message, at)
 VALUES ($1, $2, $3, $4, 0, $5)
-ON CONFLICT (number, test, listing, account) DO UPDATE SET by_message = 0
+ON CONFLICT (number, test, listing, account, sender) DO UPDATE SET by_message = 0
+RETURNING id;
+
+-- From elsewhere: what is there already stays as it is.
+-- name: import_entry
+INSERT INTO entry (number, test, listing, account, by_message, at, sender)
+VALUES ($1, $2, $3, $4, 0, $5, $6)
+ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: remove_entry
@@ -17,20 +24,21 @@ DELETE FROM entry
 WHERE number = $1 AND account = $2 AND test = $3 AND listing = $4
 RETURNING id;
 
--- What a STOP has listed, and a START takes off; an opt-out added through the API stays.
+-- What a STOP has listed, and a START takes off, of one sender or of all; an opt-out added through the API stays.
 -- name: end_opt_out
 DELETE FROM entry
-WHERE number = $1 AND account = $2 AND test = $3 AND listing = 0 AND by_message;
+WHERE number = $1 AND account = $2 AND test = $3 AND listing = 0 AND by_message
+    AND lower(sender) = lower(coalesce($4, sender));
 
 -- name: read_entries
-SELECT id, number, at, category, campaign
+SELECT id, number, at, category, campaign, nullif(sender, '')
 FROM entry
 WHERE account = $1 AND test = $2 AND listing = $3 AND id > $4
 ORDER BY id
 LIMIT $5;
 
 -- name: read_entries_of_category
-SELECT id, number, at, category, campaign
+SELECT id, number, at, category, campaign, nullif(sender, '')
 FROM entry
 WHERE account = $1 AND test = $2 AND listing = $3 AND id > $4 AND category = $5
 ORDER BY id

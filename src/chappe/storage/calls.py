@@ -20,6 +20,7 @@ from chappe.core.message import (
     AttemptKey,
     Cancellation,
     Event,
+    Gone,
     Holder,
     Inbound,
     InDoubtPolicy,
@@ -33,7 +34,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import blacklists, counters, lists, webhooks, work
+from chappe.storage import blacklists, counters, links, lists, webhooks, work
 from chappe.storage.engine import Engine
 from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Steps, Workspace
@@ -49,7 +50,7 @@ EACH: Mapping[str, Job] = {
     "release": lambda space, keys: work.release(space, keys),
     "sweep": lambda space, payload: work.sweep(space, *payload),
     "receive": lambda space, payload: work.receive(space, *payload),
-    "open_link": lambda space, payload: work.open_link(space, *payload),
+    "open_link": lambda space, payload: links.open_link(space, *payload),
     "beat": lambda space, payload: work.beat(space, *payload),
     "lease": lambda space, payload: work.lease(space, *payload),
     "give_back": lambda _, payload: work.give_back(*payload),
@@ -62,6 +63,7 @@ EACH: Mapping[str, Job] = {
     "create_key": lambda _, payload: work.create_key(*payload),
     "revoke_key": lambda _, payload: work.revoke_key(*payload),
     **{kind: blacklists.job(kind) for kind in blacklists.JOBS},
+    **{kind: links.job(kind) for kind in links.JOBS},
     **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
     **{kind: lists.job(kind) for kind in lists.JOBS},
 }
@@ -207,8 +209,8 @@ class EngagingCalls(Engine):
         replies: list[Reply] = (await self._change("receive", (inbound, now)))[0]
         return replies
 
-    async def open_link(self, token: str, *, human: bool, now: int) -> str | None:
-        url: str | None = (await self._change("open_link", (token, human, now)))[0]
+    async def open_link(self, token: str, *, human: bool, now: int) -> str | Gone | None:
+        url: str | Gone | None = (await self._change("open_link", (token, human, now)))[0]
         return url
 
 
@@ -251,6 +253,7 @@ class StoreCalls(
     CountCalls,
     blacklists.BlacklistCalls,
     SearchCalls,
+    links.LinkCalls,
     lists.ListCalls,
     webhooks.WebhookCalls,
 ):

@@ -76,6 +76,7 @@ WALLED: Mapping[str, int] = {
     "list_ids": 0,
     "list_ids_to": 1,
     "list_facts": 1,
+    "read_links": 1,
     "read_lists": 0,
     "read_fields": 0,
     "read_contacts": 0,

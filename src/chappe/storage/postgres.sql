@@ -4,8 +4,7 @@
 --
 -- To try one in a shell: PREPARE s AS …; EXECUTE s(ARRAY[…], ARRAY[…]).
 
--- Held to the end of the transaction, and taken in the order of the rows. Its own statement: the next one's snapshot is
--- taken once the locks are held.
+-- Held to the end of the transaction. Its own statement: the next one's snapshot is taken once the lock is held.
 -- name: lock
 SELECT CASE
     WHEN p.alone THEN pg_advisory_xact_lock(hashtextextended(p.name, 0))
@@ -94,15 +93,15 @@ ON CONFLICT (account, key) DO UPDATE
 SET digest = excluded.digest, message = excluded.message, parts = excluded.parts, created_at = excluded.created_at;
 
 -- name: list_entries
-SELECT e.number, e.test, e.account, e.listing, e.by_message
+SELECT e.number, e.test, e.account, e.listing, e.by_message, e.sender
 FROM unnest($1::text[], $2::boolean[]) AS p(number, test)
 JOIN entry e ON e.number = p.number AND e.test = p.test;
 
 -- name: insert_entry
-INSERT INTO entry (number, test, listing, account, by_message, message, category, campaign, at)
+INSERT INTO entry (number, test, listing, account, by_message, message, category, campaign, at, sender)
 SELECT *
 FROM unnest($1::text[], $2::boolean[], $3::smallint[], $4::bigint[], $5::boolean[], $6::bigint[], $7::text[],
-    $8::text[], $9::bigint[])
+    $8::text[], $9::bigint[], $10::text[])
 ON CONFLICT DO NOTHING;
 
 -- Holds the numbers, those nobody wrote to yet too: the chain of messages to a number is made by one at a time.
@@ -128,9 +127,9 @@ FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], 
     $16::bigint[], $17::bigint[], $18::text[]);
 
 -- name: insert_link
-INSERT INTO link (token, message, url)
+INSERT INTO link (token, message, url, expires_at)
 SELECT *
-FROM unnest($1::text[], $2::bigint[], $3::text[]);
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]);
 
 -- The queue -------------------------------------------------------------------------------------------
 
@@ -517,13 +516,26 @@ FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bi
     $9::text[], $10::boolean[], $11::text[], $12::text[])
 RETURNING id;
 
--- name: click_link
-UPDATE link l
-SET clicks = l.clicks + p.clicks, robot_clicks = l.robot_clicks + p.robot_clicks,
-    first_click_at = coalesce(l.first_click_at, p.first_click_at)
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) AS p(clicks, robot_clicks, first_click_at, token)
-WHERE l.token = p.token
-RETURNING l.message, l.url, l.clicks;
+-- The account's messages to a number of which something waits, from the latest one 1,000 messages back.
+-- name: find_queued
+SELECT found.id
+FROM unnest($1::text[], $2::bigint[]) AS p(number, account)
+CROSS JOIN LATERAL (
+    WITH RECURSIVE chain (id, previous, steps) AS (
+        SELECT m.id, m.previous, 1
+        FROM latest l
+        JOIN message m ON m.id = l.message
+        WHERE l.number = p.number AND l.account = p.account
+        UNION ALL
+        SELECT m.id, m.previous, c.steps + 1
+        FROM chain c
+        JOIN message m ON m.id = c.previous
+        WHERE c.steps < 1000
+    )
+    SELECT c.id
+    FROM chain c
+    WHERE (SELECT 1 FROM queue q WHERE q.message = c.id LIMIT 1) IS NOT NULL
+) found;
 
 -- Accounts and keys -----------------------------------------------------------------------------------
 

@@ -2,8 +2,7 @@
 
 -- There is one writer: nobody to wait for.
 -- name: lock
-SELECT $1, $2
-WHERE false;
+SELECT $1, $2;
 
 -- The lives of messages -------------------------------------------------------------------------------
 
@@ -65,13 +64,13 @@ ON CONFLICT (account, key) DO UPDATE
 SET digest = excluded.digest, message = excluded.message, parts = excluded.parts, created_at = excluded.created_at;
 
 -- name: list_entries
-SELECT number, test, account, listing, by_message
+SELECT number, test, account, listing, by_message, sender
 FROM entry
 WHERE number = $1 AND test = $2;
 
 -- name: insert_entry
-INSERT INTO entry (number, test, listing, account, by_message, message, category, campaign, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO entry (number, test, listing, account, by_message, message, category, campaign, at, sender)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT DO NOTHING;
 
 -- name: find_latest
@@ -90,8 +89,8 @@ INSERT INTO message (id, account, number, family, category, campaign, sender, te
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18);
 
 -- name: insert_link
-INSERT INTO link (token, message, url)
-VALUES ($1, $2, $3);
+INSERT INTO link (token, message, url, expires_at)
+VALUES ($1, $2, $3, $4);
 
 -- The queue -------------------------------------------------------------------------------------------
 
@@ -347,11 +346,22 @@ INSERT INTO reply (account, number, recipient, text, keyword, at, message, compl
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 RETURNING id;
 
--- name: click_link
-UPDATE link
-SET clicks = clicks + $1, robot_clicks = robot_clicks + $2, first_click_at = coalesce(first_click_at, $3)
-WHERE token = $4
-RETURNING message, url, clicks;
+-- The account's messages to a number of which something waits, from the latest one 1,000 messages back.
+-- name: find_queued
+WITH RECURSIVE chain (id, previous, steps) AS (
+    SELECT m.id, m.previous, 1
+    FROM latest l
+    JOIN message m ON m.id = l.message
+    WHERE l.number = $1 AND l.account = $2
+    UNION ALL
+    SELECT m.id, m.previous, c.steps + 1
+    FROM chain c
+    JOIN message m ON m.id = c.previous
+    WHERE c.steps < 1000
+)
+SELECT c.id
+FROM chain c
+WHERE EXISTS (SELECT 1 FROM queue q WHERE q.message = c.id);
 
 -- Accounts and keys -----------------------------------------------------------------------------------
 

@@ -36,7 +36,6 @@ from chappe.core.message import (
     Barred,
     Cancellation,
     Cancelled,
-    Clicked,
     Delivery,
     DoubtBegan,
     DoubtEnded,
@@ -51,6 +50,7 @@ from chappe.core.message import (
     Message,
     MessageId,
     NotAccepted,
+    OptOutScope,
     Outcome,
     PartState,
     ReceiptRead,
@@ -113,12 +113,12 @@ def tell(statement: str, rows: Sequence[Row]) -> Steps[None]:
         yield Step(statement, rows, asks=False)
 
 
-def lock(*names: str, alone: bool = True) -> Steps[None]:
-    """Waits until no other transaction holds these names, or with `alone` false until none holds one of them alone.
+def lock(name: str, *, alone: bool = True) -> Steps[None]:
+    """Waits until no other transaction holds this name, or with `alone` false until none holds it alone.
 
-    They are taken in their order, in one step. What is asked afterwards sees everything that the others have committed.
+    What is asked afterwards sees everything that they have committed.
     """
-    yield Step("lock", [(name, alone) for name in names], asks=False)
+    yield Step("lock", [(name, alone)], asks=False)
 
 
 # --- records and rows --------------------------------------------------------------------------------
@@ -205,6 +205,8 @@ class Workspace:
         self._queue: dict[tuple[MessageId, int], Row | None] = {}
         self._unqueue_all: set[MessageId] = set()
         self._listed: list[Row] = []
+        self.opted_out: list[tuple[Message, int]] = []
+        """Those whose recipient has just opted out, with the time; see `opt_out`."""
         self._events: list[Row] = []
         self._tally = Tally()
 
@@ -246,6 +248,8 @@ class Workspace:
             attempt = self.attempt(key)
             assert attempt is not None  # noqa: S101 - advance has just found it
             self._attempts[key] = attempt
+        if isinstance(fact, Stopped) or (changed and isinstance(fact, ReceiptRead) and _is_stop(fact)):
+            self.opted_out.append((message, fact.at))
         events = [event for effect in effects if (event := self._note(message, effect, fact.at)) is not None]
         for event in events:
             message.events += 1
@@ -304,7 +308,7 @@ class Workspace:
         yield from tell("unqueue_message", [(id_,) for id_ in sorted(self._unqueue_all)])
         yield from tell("unqueue_part", sorted(key for key, row in self._queue.items() if row is None))
         yield from tell("queue_part", [row for row in self._queue.values() if row is not None])
-        yield from tell("insert_entry", sorted(self._listed, key=lambda row: row[:4]))
+        yield from tell("insert_entry", sorted(self._listed, key=lambda row: (*row[:4], row[9])))
         yield from tell("insert_deltas", [(*key, int(what), n) for key, what, n in self._tally.settle()])
         yield from tell("insert_event", self._events)
         lists = (self._facts, self._listed, self._events)
@@ -315,10 +319,10 @@ class Workspace:
         """Counts one of what the journeys do not show."""
         self._tally.add(message, what)
 
-    def list_number(self, message: Message, listing: rules.Listing, at: int) -> None:
-        """Puts the message's number on the account's list."""
+    def list_number(self, message: Message, listing: rules.Listing, at: int, sender: str = "") -> None:
+        """Puts the message's number on the account's list; with `sender` for what comes from that one only."""
         of = (message.id, message.category, message.campaign)
-        self._listed.append((message.number, message.test, int(listing), message.account, True, *of, at))
+        self._listed.append((message.number, message.test, int(listing), message.account, True, *of, at, sender))
 
     def _note(self, message: Message, effect: Effect, at: int) -> Event | None:
         match effect:
@@ -339,6 +343,10 @@ class Workspace:
 def _event_row(event: Event, sequence: int) -> Row:
     """`insert_event` writes with it what is to be delivered to the account's endpoints: see `webhooks`."""
     return (event.account, event.message, sequence, STATES.index(event.state), event.at)
+
+
+def _is_stop(report: ReceiptRead | ReceiptReport) -> bool:
+    return report.verdict is Verdict.OPTED_OUT
 
 
 def is_queued(journey: Journey, part: int) -> bool:
@@ -411,6 +419,7 @@ def accept(sends: Sequence[SendMessage]) -> Steps[list[Accepted | NotAccepted]]:
             entries[send.number, send.test],
             send.account,
             send.number,
+            send.sender,
             test=send.test,
             exempt_from_optout=send.exempt_from_optout,
         )
@@ -450,8 +459,8 @@ def _repeat(send: SendMessage, digest: bytes, accepted: Accepted) -> Accepted | 
 
 def _list_entries(keys: Collection[tuple[str, bool]]) -> Steps[defaultdict[tuple[str, bool], list[rules.ListEntry]]]:
     entries: defaultdict[tuple[str, bool], list[rules.ListEntry]] = defaultdict(list)
-    for number, test, account, listing, by_message in (yield from ask("list_entries", sorted(keys))):
-        entry = rules.ListEntry(account, rules.Listing(listing), bool(by_message))
+    for number, test, account, listing, by_message, sender in (yield from ask("list_entries", sorted(keys))):
+        entry = rules.ListEntry(account, rules.Listing(listing), bool(by_message), sender)
         entries[number, bool(test)].append(entry)
     return entries
 
@@ -490,7 +499,7 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
         )
         latest[send.number, send.account] = id_
         queue += [(id_, part, send.route, int(send.family), send.due_at) for part in range(1, send.parts + 1)]
-        links += [(link.token, id_, link.url) for link in send.links]
+        links += [(link.token, id_, link.url, link.expires_at) for link in send.links]
         events.append((send.account, id_, 1, _SUBMITTED, send.accepted_at))
         if send.idempotency:
             known = send.idempotency
@@ -523,20 +532,13 @@ def lease(work: Workspace, connector: str, holder: Holder, lease_ms: int, now: i
     kept = yield from ask("renew_lease", [(now + lease_ms, connector, holder.node, holder.start)])
     if kept:
         return int(kept[0][0])
-    if (yield from _is_held(connector, holder, now)):
-        return None  # without a lock: its holder may be asleep, and hold that as well
     yield from lock(f"connector {connector}")
-    if (yield from _is_held(connector, holder, now)):
-        return None
+    for node, until in (yield from ask("find_lease", [(connector,)])):
+        if until > now and node != holder.node:
+            return None
     epoch = yield from open_connector(work, connector, now)
     yield from tell("set_lease", [(holder.node, holder.start, now + lease_ms, connector)])
     return epoch
-
-
-def _is_held(connector: str, holder: Holder, now: int) -> Steps[bool]:
-    """Whether another node has a lease that lasts."""
-    rows = yield from ask("find_lease", [(connector,)])
-    return any(until > now and node != holder.node for node, until in rows)
 
 
 def give_back(connector: str, holder: Holder) -> Steps[None]:
@@ -556,7 +558,8 @@ def beat(work: Workspace, holder: Holder, lease_ms: int, now: int) -> Steps[int]
 
 def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:
     """See `ports.Sending.claim`."""
-    yield from lock(f"connector {connector}", OPT_OUTS, alone=False)
+    yield from lock(f"connector {connector}", alone=False)
+    yield from lock(OPT_OUTS, alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
     _, submissions = yield from _take(work, connector, epoch, route, limit, now)
@@ -672,6 +675,7 @@ def _opted_out(messages: Sequence[Message]) -> Steps[set[MessageId]]:
             entries[message.number, message.test],
             message.account,
             message.number,
+            message.sender,
             test=message.test,
             exempt_from_optout=message.account in settings
             and message.family is Family.NOTIFICATION
@@ -696,6 +700,8 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
     receipts = [
         (job, report) for job, reports in enumerate(jobs) for report in reports if isinstance(report, ReceiptReport)
     ]
+    if any(_is_stop(report) for _, report in receipts):
+        yield from lock(OPT_OUTS)  # before any row is, as in `receive`
     known = yield from _known_ids([report for _, report in receipts], now)
     unknown = any((report.connector, report.carrier_id) not in known for _, report in receipts)
     if answers or unknown:
@@ -722,6 +728,7 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
             log.warning("receipt for a message that is not stored any more", extra={"message_id": message})
             continue
         events[job] += work.advance(message, ReceiptRead(part, number, receipt.at, receipt.verdict, receipt.detail))
+        events[job] += yield from opt_out(work)
     yield from work.save()
     yield from tell(
         "insert_carrier",
@@ -1028,7 +1035,8 @@ def _conclude(work: Workspace, parts: Sequence[Inbound], *, complete: bool) -> S
     message_id, account = (rows[0][0], rows[0][1]) if rows else (None, None)
     journey: Journey | None = None
     if message_id is not None:
-        yield from work.load([message_id])
+        queued = (yield from ask("find_queued", [(first.number, account)])) if keyword == "STOP" else []
+        yield from work.load([message_id, *(id_ for (id_,) in queued)])  # at once, and so in the order of their ids
         journey = work.find(message_id)
     of: Row = (False, None, None)
     if journey is not None:
@@ -1040,33 +1048,43 @@ def _conclude(work: Workspace, parts: Sequence[Inbound], *, complete: bool) -> S
         message = journey.message
         events = work.advance(message.id, Stopped(at) if keyword == "STOP" else Replied(at))
         if keyword == "STOP":
-            work.list_number(message, rules.Listing.UNSUBSCRIBED, at)
+            events += yield from opt_out(work)
         elif keyword == "START":
-            yield from tell("end_opt_out", [(message.number, message.account, message.test)])
+            sender = yield from _scope(message)
+            yield from tell("end_opt_out", [(message.number, message.account, message.test, sender)])
         yield from work.save()
     return Reply(reply_id, account, first.number, first.recipient, text, keyword, at, message_id, complete), events
 
 
+def opt_out(work: Workspace) -> Steps[list[Event]]:
+    """Lists those who have just opted out, and bars what waits for them, so that its status says so at once.
+
+    What is accepted at this very moment, or lies deeper than `find_queued` looks, is barred by the claim.
+    """
+    events: list[Event] = []
+    opted_out, work.opted_out = work.opted_out, []
+    for message, at in opted_out:
+        sender = yield from _scope(message)
+        work.list_number(message, rules.Listing.UNSUBSCRIBED, at, sender or "")
+        yield from work.save()
+        queued = yield from ask("find_queued", [(message.number, message.account)])
+        yield from work.load(id_ for (id_,) in queued)
+        waiting = [journey.message for (id_,) in queued if (journey := work.find(id_)) is not None]
+        barred = yield from _opted_out([one for one in waiting if not lifecycle.is_engaged(one)])
+        for id_ in sorted(barred):
+            events += work.advance(id_, Barred(at, "unsubscribed"))
+    return events
+
+
+def _scope(message: Message) -> Steps[str | None]:
+    """What a STOP or START that answers this message is about: a sender, or with None the account's messages."""
+    [(_, settings)] = yield from ask("account_settings", [(message.account,)])
+    of_sender = settings_of(settings).optout_scope is OptOutScope.SENDER
+    return message.sender or "" if of_sender else None
+
+
 def _columns(group: _Group) -> tuple[str, str, str, int, int]:
     return (group.connector, group.number, group.recipient, group.reference, group.total)
-
-
-def open_link(work: Workspace, token: str, human: bool, now: int) -> Steps[tuple[str | None, list[Event]]]:
-    """See `ports.Engaging.open_link`; with it the public state that the click brought about."""
-    rows = yield from ask("click_link", [(int(human), int(not human), now if human else None, token)])
-    if not rows:
-        return None, []
-    message_id, url, clicks = rows[0]
-    events: list[Event] = []
-    if human:
-        yield from work.load([message_id])
-        journey = work.find(message_id)
-        if journey is not None:
-            work.count(journey.message, Count.OPENS)
-            if clicks == 1:
-                events = work.advance(message_id, Clicked(now))
-            yield from work.save()
-    return url, events
 
 
 # --- accounts and keys -------------------------------------------------------------------------------

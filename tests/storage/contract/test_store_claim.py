@@ -34,6 +34,7 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.core.rules import Listing
 
 # --- what is claimed ---------------------------------------------------------------------------------
 
@@ -290,9 +291,8 @@ async def test_references_need_no_chance(new_database: NewDatabase) -> None:
 
 
 async def test_message_to_a_person_who_opted_out_since_is_barred(scene: Scene) -> None:
-    await scene.hand_over()
     message = await scene.accept(parts=2)
-    await scene.stop()
+    await scene.store.add_entry(scene.account, Listing.UNSUBSCRIBED, NUMBER, test=False, now=NOW + MINUTE)
     assert await scene.claim(now=NOW + HOUR) == []
     barred = await scene.journey(message)
     assert barred.attempts == []

@@ -186,6 +186,8 @@ def test_settings_change_one_by_one(cli: CliRunner) -> None:
         "international": True,
         "trackLinks": True,
         "notifyOptedOut": True,
+        "optoutScope": "account",
+        "linkLifetimeSeconds": 31_536_000,
     }
     assert json.loads(result.stdout) == [expected]
     run(cli, "accounts", "set", "shop", "--sender", "", "--no-track-links")

@@ -13,6 +13,8 @@ from chappe.cli.client import send, status
 from chappe.cli.cluster import cluster_demo
 from chappe.cli.common import Commands
 from chappe.cli.database import backup, copy_database, hold, migrate
+from chappe.cli.links import links
+from chappe.cli.optouts import optouts
 from chappe.cli.server import demo, serve, simulate
 from chappe.cli.webhooks import webhooks
 
@@ -31,6 +33,8 @@ for command in (
     keys,
     accounts,
     webhooks,
+    optouts,
+    links,
     send,
     status,
     migrate,

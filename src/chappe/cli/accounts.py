@@ -153,6 +153,17 @@ def list_accounts(as_json: bool, database: str | None, config: Path | None) -> N
     default=None,
     help="Whether notifications may reach people who wrote STOP.",
 )
+@click.option(
+    "--optout-scope",
+    type=click.Choice(["account", "sender"]),
+    help="Whether a STOP is for the account or for the sender that was answered.",
+)
+@click.option(
+    "--link-lifetime",
+    metavar="SECONDS",
+    type=click.IntRange(60, 315_360_000),
+    help="How long tracked links lead on; a year unless told otherwise.",
+)
 @json_option
 @database_options
 def set_account(
@@ -162,6 +173,8 @@ def set_account(
     international: bool | None,
     track_links: bool | None,
     notify_opted_out: bool | None,
+    optout_scope: str | None,
+    link_lifetime: int | None,
     as_json: bool,
     database: str | None,
     config: Path | None,
@@ -171,7 +184,12 @@ def set_account(
         "international": international,
         "track_links": track_links,
         "notify_opted_out": notify_opted_out,
+        "link_lifetime_seconds": link_lifetime,
     }
+    if optout_scope is not None:
+        from chappe.core.message import OptOutScope
+
+        changes["optout_scope"] = OptOutScope(optout_scope)
     if sender is not None:
         changes["default_sender"] = _sender(sender)
     if country is not None:
@@ -247,6 +265,8 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
                     "international": account.settings.international,
                     "trackLinks": account.settings.track_links,
                     "notifyOptedOut": account.settings.notify_opted_out,
+                    "optoutScope": account.settings.optout_scope.value,
+                    "linkLifetimeSeconds": account.settings.link_lifetime_seconds,
                 }
                 for account in found
             ]

@@ -23,6 +23,7 @@ class Client:
     """An application with an API key."""
 
     def __init__(self, node: Node, key: str) -> None:
+        self.key = key
         self._http = httpx2.AsyncClient(base_url=node.base_url, headers={"X-Primotexto-ApiKey": key})
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ ALLOWED = {200, 503, 409}
 """409: the first request with this key is not answered yet."""
 AGAIN_SECONDS = 0.05
 PATIENCE_SECONDS = 90
+"""After each message was asked about once: a long proof has very many."""
 
 
 class Traffic:
@@ -88,7 +89,7 @@ async def follow(base_url: str, key: str, ids: dict[str, str], report: Report) -
     """Asks until every message is final, or patience ends."""
     connection = Connection(base_url, key)
     statuses: dict[str, dict[str, Any]] = {}
-    end = time.monotonic() + PATIENCE_SECONDS
+    end: float | None = None
     while True:
         for number, id_ in ids.items():
             if statuses.get(number, {}).get("state") not in FINAL:
@@ -98,6 +99,7 @@ async def follow(base_url: str, key: str, ids: dict[str, str], report: Report) -
                     continue
                 statuses[number] = json.loads(body) if status == 200 else {"state": f"HTTP {status}"}
         left = sum(statuses.get(number, {}).get("state") not in FINAL for number in ids)
+        end = end or time.monotonic() + PATIENCE_SECONDS
         if not left or time.monotonic() > end:
             break
         report(f"{left} not final yet")

@@ -16,6 +16,7 @@ from chappe.api.webhooks import EventAnswer
 from chappe.core.message import Event, MessageId, State
 from chappe.core.webhooks import Fate, Settled, read_secret
 from chappe.flow.live import MOST_WATCHERS
+from tests.core.forbidden_urls import FORBIDDEN
 
 URL = "https://shop.example/hooks?token=a%20b"
 STRANGER = {"X-Primotexto-ApiKey": STRANGER_KEY}
@@ -60,25 +61,10 @@ async def test_a_webhook_without_a_filter_wants_every_event(scene: Scene) -> Non
     assert (await create(scene, events=None))["events"] == EVENTS
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1/",
-        "http://localhost/",
-        "http://169.254.169.254/latest/meta-data",
-        "http://[::ffff:10.0.0.1]/",
-        "http://2130706433/",
-        "ftp://shop.example/",
-        "https://user:password@shop.example/",
-        "https://shop.example:25/",
-        "shop.example",
-        "",
-        None,
-    ],
-)
-async def test_a_forbidden_url_is_refused(scene: Scene, url: str | None) -> None:
-    answer = await scene.client.post("/v2/webhooks", json={"url": url})
-    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, 1001, "url")
+async def test_a_forbidden_url_is_refused(scene: Scene) -> None:
+    for url in (None, *(url for url, _ in FORBIDDEN)):
+        answer = await scene.client.post("/v2/webhooks", json={"url": url})
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, 1001, "url"), ascii(url)
     assert await listed(scene) == []
 
 

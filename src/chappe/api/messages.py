@@ -186,7 +186,7 @@ def _or_unset(value: T | None) -> T | msgspec.UnsetType:
 
 # --- the description ---------------------------------------------------------------------------------
 
-_SENDING = (10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 30, 31, 32, 40, 45, 61, 62, 90, 91, 1006)
+_SENDING = (10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 30, 31, 32, 40, 45, 61, 62, 71, 76, 90, 91, 1006)
 _IDEMPOTENCY_HEADER = Parameter(
     "Idempotency-Key", {"type": "string", "pattern": "^[ -~]{1,255}$"}, header=True, example="order-1234"
 )

@@ -9,7 +9,7 @@ from enum import Enum
 
 import msgspec
 
-from chappe.core.errors import ChappeError, Invalid, StoreUnavailable
+from chappe.core.errors import ChappeError, Invalid, StoreUnavailable, TooMuch
 
 SERVER_FAULT = 1000
 INVALID_PARAMETER = 1001
@@ -181,6 +181,10 @@ def problem_of(error: ChappeError) -> Problem:
     match error:
         case Problem():
             return error
+        case TooMuch():
+            return Problem(
+                error.code, error.field, headers=[(b"retry-after", b"%d" % max(1, -(-error.retry_ms // 1000)))]
+            )
         case Invalid():
             return Problem(error.code, error.field)
         case StoreUnavailable():

@@ -129,9 +129,10 @@ class Statistics:
     async def count_account(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)
         counts = await self._store.read_counts(key.account.id, test=is_test(key, self._services))
+        left = await self._store.read_credits(key.account.id)
         answer = AccountStatsAnswer(
             bounces=counts[Count.BOUNCED],
-            credits=counts[Count.CREDITS],
+            credits=counts[Count.CREDITS] if left is None else left.balance,
             delivered=counts[Count.DELIVERED],
             sent=counts[Count.SENT],
             submitted=counts[Count.SUBMITTED],

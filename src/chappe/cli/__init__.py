@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from chappe.cli.accounts import accounts, keys
+from chappe.cli.allowances import credit_commands, limits
 from chappe.cli.client import send, status
 from chappe.cli.cluster import cluster_demo
 from chappe.cli.common import Commands
@@ -32,6 +33,8 @@ for command in (
     simulate,
     keys,
     accounts,
+    credit_commands,
+    limits,
     webhooks,
     optouts,
     links,

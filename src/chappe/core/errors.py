@@ -3,6 +3,7 @@
 ChappeError                    the command line prints the message and ends
 ├── StoreUnavailable           wait and try again; over HTTP 503 with `Retry-After`
 ├── Invalid                    the API caller must change something: the contract's code, 4xx
+│   ├── TooMuch                the same may be asked again later; over HTTP 429 with `Retry-After`
 │   ├── NumberError            (numbers) the same, about a phone number
 │   └── SenderError            (numbers) the same, about a sender
 ├── NewerSchemaError           (storage.migrate) the store is left alone; a newer Chappe is needed
@@ -41,3 +42,11 @@ class Invalid(ChappeError):
 
     def __str__(self) -> str:
         return f"code {self.code}" if self.field is None else f"code {self.code}: {self.field}"
+
+
+class TooMuch(Invalid):
+    """A limit of the account is reached (76); after `retry_ms` the same may be asked again."""
+
+    def __init__(self, retry_ms: int, field: str | None = None) -> None:
+        super().__init__(76, field)
+        self.retry_ms = retry_ms

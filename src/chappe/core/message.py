@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import NewType, TypeAlias
 
+from chappe.core.limits import NO_LIMITS, Limits
+
 AccountId = NewType("AccountId", int)
 MessageId = NewType("MessageId", int)
 
@@ -159,6 +161,8 @@ class Message:
     """When the sweep looks at it next; None once nothing can time out any more."""
     held_by: str | None = None
     """Which rule moved `due_at` last: a pack and its rule, `fr-af2m-2026:sunday`. None: due as it was asked for."""
+    charged: int = 0
+    """The credits it holds; given back when it ends without having left."""
 
 
 @dataclass(slots=True)
@@ -409,6 +413,10 @@ class SendMessage:
     """The account lets notifications reach people who wrote STOP."""
     held_by: str | None = None
     """As in `Message`."""
+    billed: bool = True
+    """It costs credits and counts against the account's limits; what test keys send does not."""
+    limits: Limits = NO_LIMITS
+    """The account's."""
 
 
 @dataclass(slots=True)
@@ -425,6 +433,8 @@ class NotAccepted:
     """Refused inside the accepting transaction, with the contract's code; nothing was stored."""
 
     code: int
+    retry_ms: int | None = None
+    """After which the same may be accepted, for 76."""
 
 
 class Cancellation(Enum):
@@ -570,6 +580,7 @@ class Account:
     name: str
     blocked: bool
     settings: Settings
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(slots=True)

@@ -11,7 +11,9 @@ from typing import Protocol
 
 from chappe.core.contacts import Batch, Column
 from chappe.core.counts import Counts, Scope
+from chappe.core.credits import Booking, Credits, LedgerEntry
 from chappe.core.lifecycle import Journey
+from chappe.core.limits import Bucket, Drawn, Limits
 from chappe.core.lists import (
     Contact,
     ContactId,
@@ -88,7 +90,8 @@ class Sending(Protocol):
 
         Inside the same transaction: an idempotency key seen within 7 days gives its first answer
         (`repeated`) or, with another digest, NotAccepted(1006); a number on a list gives NotAccepted 12, 13
-        or 14 (`rules.barred`). Concurrent calls share one commit.
+        or 14 (`rules.barred`); what the account's limits or credits do not allow 90, 76 or 71 (`credits.Allowances`).
+        Concurrent calls share one commit.
         """
         ...
 
@@ -292,6 +295,41 @@ class Searching(Protocol):
         ...
 
 
+class Allowing(Protocol):
+    """What accounts may still send: credits, and limits. Every call names its account, or its key.
+
+    A balance is always the sum of the account's ledger, and of what its messages gave back since the last sweep.
+    """
+
+    async def read_credits(self, account: AccountId) -> Credits | None:
+        """None when it has none, and sends as much as it likes."""
+        ...
+
+    async def change_credits(self, account: AccountId, what: Booking, amount: int, note: str, now: int) -> int:
+        """Books an amount, which may be negative, and returns the balance; the account has credits from now on."""
+        ...
+
+    async def stop_credits(self, account: AccountId) -> None:
+        """It sends as much as it likes again. Its balance stays, and still gets back what its messages held."""
+        ...
+
+    async def set_alert(self, account: AccountId, below: int | None) -> None:
+        """A line in the log tells when its balance falls below this."""
+        ...
+
+    async def list_ledger(self, account: AccountId, *, before: int | None, limit: int) -> list[LedgerEntry]:
+        """The newest first, below the id `before`."""
+        ...
+
+    async def save_limits(self, account: AccountId, limits: Limits) -> None:
+        """Seen by every reader at its next `find_key`."""
+        ...
+
+    async def draw_tokens(self, key: int, bucket: Bucket, wanted: int, now: int) -> Drawn:
+        """Takes up to `wanted` tokens out of the key's bucket, which all nodes share; by the store's own clock."""
+        ...
+
+
 class Counting(Protocol):
     """Counters that equal the rows they count, in test traffic and in live traffic, at a cost that does not grow."""
 
@@ -401,6 +439,7 @@ class Store(
     Reading,
     Blacklists,
     Searching,
+    Allowing,
     Counting,
     Contacts,
     Notifying,

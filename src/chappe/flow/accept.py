@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from chappe.core import hours
-from chappe.core.errors import Invalid
+from chappe.core.errors import Invalid, TooMuch
 from chappe.core.message import (
     Accepted,
     Account,
@@ -139,21 +139,29 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         idempotency=request.idempotency,
         exempt_from_optout=family is Family.NOTIFICATION and account.settings.notify_opted_out,
         held_by=held_by,
+        billed=not key.test,
+        limits=account.limits,
     )
 
 
 async def accept(store: Sending, send: SendMessage, wake: Callable[[str], None]) -> Accepted:
     """Stores the message, and tells its route once it is durable.
 
-    Raises Invalid for what only the store knows (12, 13, 14 about the number, 1006 about the idempotency key),
-    StoreUnavailable when nothing was stored.
+    Raises Invalid for what only the store knows (12, 13, 14 about the number, 1006 about the idempotency key, 90, 76
+    and 71 about the account's limits and credits), StoreUnavailable when nothing was stored.
     """
     outcome = await store.accept(send)
     if isinstance(outcome, NotAccepted):
-        raise Invalid(outcome.code, "Idempotency-Key" if outcome.code == 1006 else "number")
+        if outcome.retry_ms is not None:
+            raise TooMuch(outcome.retry_ms)
+        raise Invalid(outcome.code, _BLAMED.get(outcome.code, "number"))
     if not outcome.repeated:
         wake(send.route)
     return outcome
+
+
+_BLAMED: Mapping[int, str | None] = {1006: "Idempotency-Key", 71: None}
+"""What to change, where it is not the number."""
 
 
 # --- the checks, in the order they are made ------------------------------------------------------------

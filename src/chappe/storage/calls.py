@@ -34,7 +34,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import blacklists, counters, links, lists, webhooks, work
+from chappe.storage import allowances, blacklists, counters, links, lists, webhooks, work
 from chappe.storage.engine import Engine
 from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Steps, Workspace
@@ -47,7 +47,7 @@ Handler: TypeAlias = Callable[[list[Any]], Steps[Sequence[Any]]]
 EACH: Mapping[str, Job] = {
     "claim": lambda space, payload: work.claim(space, *payload),
     "cancel": lambda space, payload: work.cancel(space, *payload),
-    "release": lambda space, keys: work.release(space, keys),
+    "release": lambda space, payload: work.release(space, *payload),
     "sweep": lambda space, payload: work.sweep(space, *payload),
     "receive": lambda space, payload: work.receive(space, *payload),
     "open_link": lambda space, payload: links.open_link(space, *payload),
@@ -57,18 +57,19 @@ EACH: Mapping[str, Job] = {
     "open_connector": lambda space, payload: work.open_connector(space, *payload),
     "hold": lambda _, payload: work.hold(*payload),
     "doubt_queued": lambda space, payload: work.doubt_queued(space, *payload),
-    "keep_house": lambda _, __: counters.roll_up(),
+    "keep_house": lambda _, __: keep_house(),
     "open_account": lambda _, payload: work.open_account(*payload),
     "save_settings": lambda _, payload: work.tell("save_settings", [payload]),
     "create_key": lambda _, payload: work.create_key(*payload),
     "revoke_key": lambda _, payload: work.revoke_key(*payload),
+    **{kind: allowances.job(kind) for kind in allowances.JOBS},
     **{kind: blacklists.job(kind) for kind in blacklists.JOBS},
     **{kind: links.job(kind) for kind in links.JOBS},
     **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
     **{kind: lists.job(kind) for kind in lists.JOBS},
 }
-"""The kinds of job that are done one after the other, each with a fresh view of the rows; `accept` and `settle` are
-done together."""
+"""The kinds of job that are done one after the other, each with a fresh view of the rows; `accept`, `settle` and
+`draw_tokens` are done together."""
 
 PENDING = {
     "queued": "count_queued",
@@ -97,8 +98,14 @@ def handlers(
 
         return handle
 
-    together: dict[str, Handler] = {"accept": work.accept, "settle": settle}
+    together: dict[str, Handler] = {"accept": work.accept, "settle": settle, "draw_tokens": allowances.draw_tokens}
     return together | {kind: each(job) for kind, job in (dict(EACH) | dict(own or {})).items()}
+
+
+def keep_house() -> Steps[None]:
+    """What the sweep does for the store itself."""
+    yield from counters.roll_up()
+    yield from allowances.book_refunds()
 
 
 class KeyCalls(Engine):
@@ -147,7 +154,7 @@ class SendingCalls(Engine):
         return submissions
 
     async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
-        await self._change("release", keys)
+        await self._change("release", (keys, now))
 
     async def cancel(self, account: AccountId, message: MessageId, now: int) -> Cancellation:
         cancellation: Cancellation = await self._change("cancel", (account, message, now))
@@ -251,6 +258,7 @@ class StoreCalls(
     EngagingCalls,
     ReadingCalls,
     CountCalls,
+    allowances.AllowanceCalls,
     blacklists.BlacklistCalls,
     SearchCalls,
     links.LinkCalls,

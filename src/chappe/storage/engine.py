@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chappe.storage.work import Row
+from chappe.storage.steps import Row
 
 
 class Engine:

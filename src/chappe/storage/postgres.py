@@ -9,6 +9,7 @@ of several nodes, run at the same time; what keeps them apart is said in `work` 
     claim     claim, release                           locks parts of the queue, then messages
     notify    webhooks claimed and their outcomes      waits for nobody either, and is as busy as settle
     lists     contacts, imports                        holds a list, one job at a time: batches of imports are long
+    limits    tokens of keys with a rate               requests wait for it; not even connected without one
     other     replies, links, sweep, accounts, keys    whatever is rare
     reading   every look-up                            never in a transaction
 
@@ -26,7 +27,7 @@ from uuid import UUID, uuid4
 from chappe.core.errors import StoreUnavailable
 from chappe.core.lifecycle import DOUBT_LASTS_MS
 from chappe.core.message import InDoubtPolicy
-from chappe.storage import calls, counters, postgres_connection, statements, work
+from chappe.storage import calls, postgres_connection, statements, work
 from chappe.storage.calls import StoreCalls
 from chappe.storage.lanes import Lane
 from chappe.storage.migrate import migrate_postgres, refuse_unfinished_postgres_copy
@@ -36,9 +37,18 @@ from chappe.storage.work import Row, Steps
 
 log = logging.getLogger(__name__)
 
-WORKERS = {"accept": 2, "settle": 2, "claim": 2, "notify": 1, "lists": 1, "other": 2, "reading": 2}
+WORKERS = {"accept": 2, "settle": 2, "claim": 2, "notify": 1, "lists": 1, "limits": 1, "other": 2, "reading": 2}
 """Connections of each lane; the bell has one more."""
-MOST_AT_ONCE = {"accept": 1_000, "settle": 200, "claim": 16, "notify": 16, "lists": 1, "other": 100, "reading": 1_000}
+MOST_AT_ONCE = {
+    "accept": 1_000,
+    "settle": 200,
+    "claim": 16,
+    "notify": 16,
+    "lists": 1,
+    "limits": 200,
+    "other": 100,
+    "reading": 1_000,
+}
 """Jobs in one transaction, or in one look-up."""
 LANES = {
     "accept": "accept",
@@ -58,6 +68,7 @@ LANES = {
     "remove_contact": "lists",
     "begin_import": "lists",
     "import_contacts": "lists",
+    "draw_tokens": "limits",
 }
 """The lane of each kind of job; the others take `other`."""
 
@@ -81,6 +92,7 @@ WALLED: Mapping[str, int] = {
     "read_fields": 0,
     "read_contacts": 0,
     "read_refused": 0,
+    "list_ledger": 0,
 }
 """Lists, searches and exports → where among their values the account stands."""
 
@@ -189,5 +201,5 @@ class PostgresStore(StoreCalls):
 
 def _keep_house() -> Steps[None]:
     yield from work.tell("make_partitions", [()])
-    yield from counters.roll_up()
+    yield from calls.keep_house()
     yield from work.tell("forget_connections", [()])

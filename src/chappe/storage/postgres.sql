@@ -19,7 +19,7 @@ FROM unnest($1::text[], $2::boolean[]) AS p(name, alone);
 SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by
+    m.wake_at, m.held_by, m.charged
 FROM unnest($1::bigint[]) AS p(id)
 JOIN message m ON m.id = p.id
 ORDER BY m.id
@@ -120,11 +120,11 @@ WHERE l.number = p.number AND l.account = p.account;
 
 -- name: insert_message
 INSERT INTO message (id, account, number, family, category, campaign, sender, text, parts, test, policy, route,
-    accepted_at, due_at, validity_ms, previous, wake_at, held_by)
+    accepted_at, due_at, validity_ms, previous, wake_at, held_by, charged)
 SELECT *
 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::smallint[], $10::boolean[], $11::smallint[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],
-    $16::bigint[], $17::bigint[], $18::text[]);
+    $16::bigint[], $17::bigint[], $18::text[], $19::smallint[]);
 
 -- name: insert_link
 INSERT INTO link (token, message, url, expires_at)
@@ -544,10 +544,10 @@ INSERT INTO account (name, created_at)
 SELECT *
 FROM unnest($1::text[], $2::bigint[])
 ON CONFLICT (name) DO UPDATE SET name = excluded.name
-RETURNING id, name, blocked, settings;
+RETURNING id, name, blocked, settings, limits;
 
 -- name: find_account
-SELECT p.n, a.id, a.name, a.blocked, a.settings
+SELECT p.n, a.id, a.name, a.blocked, a.settings, a.limits
 FROM unnest($1::text[]) WITH ORDINALITY AS p(name, n)
 JOIN account a ON a.name = p.name;
 
@@ -571,19 +571,19 @@ WHERE k.id = p.id AND k.revoked_at IS NULL
 RETURNING k.id;
 
 -- name: list_keys
-SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings
+SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings, a.limits
 FROM api_key k
 JOIN account a ON a.id = k.account
 ORDER BY k.id;
 
 -- name: find_key
-SELECT p.n, k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings
+SELECT p.n, k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings, a.limits
 FROM unnest($1::bytea[]) WITH ORDINALITY AS p(digest, n)
 JOIN api_key k ON k.digest = p.digest AND k.revoked_at IS NULL
 JOIN account a ON a.id = k.account;
 
 -- name: find_account_by_id
-SELECT a.id, a.name, a.blocked, a.settings
+SELECT a.id, a.name, a.blocked, a.settings, a.limits
 FROM unnest($1::bigint[]) AS p(id)
 JOIN account a ON a.id = p.id;
 
@@ -593,7 +593,7 @@ JOIN account a ON a.id = p.id;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by
+    m.wake_at, m.held_by, m.charged
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
 JOIN message m ON m.id = p.id AND m.account = p.account;
 
@@ -602,7 +602,7 @@ JOIN message m ON m.id = p.id AND m.account = p.account;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by,
+    m.wake_at, m.held_by, m.charged,
     a.message, a.part, a.number, a.connector, a.epoch, a.claimed_at, a.reference, a.flagged, a.outcome, a.treatment,
     a.status, a.carrier_id, a.answered_at, a.verdict, a.verdict_at
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
@@ -614,7 +614,7 @@ ORDER BY p.n, a.part, a.number;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by
+    m.wake_at, m.held_by, m.charged
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS p(number, account, n)
 JOIN latest l ON l.number = p.number AND l.account = p.account
 JOIN message m ON m.id = l.message;

@@ -85,8 +85,8 @@ ON CONFLICT (number, account) DO UPDATE SET message = excluded.message;
 
 -- name: insert_message
 INSERT INTO message (id, account, number, family, category, campaign, sender, text, parts, test, policy, route,
-    accepted_at, due_at, validity_ms, previous, wake_at, held_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18);
+    accepted_at, due_at, validity_ms, previous, wake_at, held_by, charged)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 
 -- name: insert_link
 INSERT INTO link (token, message, url, expires_at)
@@ -369,10 +369,10 @@ WHERE EXISTS (SELECT 1 FROM queue q WHERE q.message = c.id);
 INSERT INTO account (name, created_at)
 VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET name = excluded.name
-RETURNING id, name, blocked, settings;
+RETURNING id, name, blocked, settings, limits;
 
 -- name: find_account
-SELECT id, name, blocked, settings
+SELECT id, name, blocked, settings, limits
 FROM account
 WHERE name = $1;
 
@@ -393,19 +393,19 @@ WHERE id = $2 AND revoked_at IS NULL
 RETURNING id;
 
 -- name: list_keys
-SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings
+SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings, a.limits
 FROM api_key k
 JOIN account a ON a.id = k.account
 ORDER BY k.id;
 
 -- name: find_key
-SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings
+SELECT k.id, k.test, k.hint, k.created_at, k.revoked_at, a.id, a.name, a.blocked, a.settings, a.limits
 FROM api_key k
 JOIN account a ON a.id = k.account
 WHERE k.digest = $1 AND k.revoked_at IS NULL;
 
 -- name: find_account_by_id
-SELECT id, name, blocked, settings
+SELECT id, name, blocked, settings, limits
 FROM account
 WHERE id = $1;
 

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import msgspec
 
 from chappe.core import lifecycle, replies, rules
 from chappe.core.counts import Count, Tally
 from chappe.core.lifecycle import Effect, Journey, ListBounce, Requeue, Unqueue
+from chappe.core.limits import Limits
 from chappe.core.message import (
     Accepted,
     Account,
@@ -69,23 +70,15 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.receipts import id_forms
+from chappe.storage import allowances
+from chappe.storage.steps import Row as Row
+from chappe.storage.steps import Step as Step
+from chappe.storage.steps import Steps as Steps
+from chappe.storage.steps import ask as ask
+from chappe.storage.steps import lock as lock
+from chappe.storage.steps import tell as tell
 
 log = logging.getLogger(__name__)
-
-Row: TypeAlias = tuple[Any, ...]
-T = TypeVar("T")
-
-
-@dataclass(slots=True, frozen=True)
-class Step:
-    """A named statement, once for each of `rows`; `asks` when it gives rows back, all of them in one list."""
-
-    statement: str
-    rows: Sequence[Row]
-    asks: bool
-
-
-Steps: TypeAlias = Generator[Step, list[Row], T]
 
 WEEK_MS = 7 * 24 * 3_600_000
 """How long carrier ids, early receipts and idempotency answers are kept."""
@@ -101,24 +94,6 @@ BEFORE_RESTORE = "@restore"
 OPT_OUTS = "opt-outs"
 """Locked by claims together, and alone by whoever adds an opt-out: once a STOP is stored, no claim that has not seen it
 is still to be stored, so that nothing leaves after it."""
-
-
-def ask(statement: str, rows: Sequence[Row]) -> Steps[list[Row]]:
-    """The rows that the statement gives for each of `rows`; no step when there is nothing to ask about."""
-    return (yield Step(statement, rows, asks=True)) if rows else []
-
-
-def tell(statement: str, rows: Sequence[Row]) -> Steps[None]:
-    if rows:
-        yield Step(statement, rows, asks=False)
-
-
-def lock(name: str, *, alone: bool = True) -> Steps[None]:
-    """Waits until no other transaction holds this name, or with `alone` false until none holds it alone.
-
-    What is asked afterwards sees everything that they have committed.
-    """
-    yield Step("lock", [(name, alone)], asks=False)
 
 
 # --- records and rows --------------------------------------------------------------------------------
@@ -164,8 +139,8 @@ def journey_of(rows: Sequence[Row]) -> Journey:
 
 
 def account_of(row: Row) -> Account:
-    id_, name, blocked, settings = row
-    return Account(AccountId(id_), name, bool(blocked), settings_of(settings))
+    id_, name, blocked, settings, limits = row
+    return Account(AccountId(id_), name, bool(blocked), settings_of(settings), limits_of(limits))
 
 
 def key_of(row: Row) -> Key:
@@ -177,6 +152,12 @@ def key_of(row: Row) -> Key:
 def settings_of(text: str) -> Settings:
     """An account's settings; read at each request, and hardly ever others. Nobody changes them in place."""
     return msgspec.json.decode(text, type=Settings)
+
+
+@lru_cache(1_000)
+def limits_of(text: str) -> Limits:
+    """Likewise."""
+    return msgspec.json.decode(text, type=Limits)
 
 
 _MESSAGE_COLUMNS = len(fields(Message))
@@ -207,6 +188,7 @@ class Workspace:
         self._listed: list[Row] = []
         self.opted_out: list[tuple[Message, int]] = []
         """Those whose recipient has just opted out, with the time; see `opt_out`."""
+        self._refunds: list[Row] = []
         self._events: list[Row] = []
         self._tally = Tally()
 
@@ -250,6 +232,7 @@ class Workspace:
             self._attempts[key] = attempt
         if isinstance(fact, Stopped) or (changed and isinstance(fact, ReceiptRead) and _is_stop(fact)):
             self.opted_out.append((message, fact.at))
+        self._give_credits_back(journey, fact.at)
         events = [event for effect in effects if (event := self._note(message, effect, fact.at)) is not None]
         for event in events:
             message.events += 1
@@ -275,7 +258,7 @@ class Workspace:
             attempt.flagged,
         )
 
-    def give_back(self, journey: Journey, attempt: Attempt) -> None:
+    def give_back(self, journey: Journey, attempt: Attempt, now: int) -> None:
         """Undoes `take`; the part goes back to where it was on the queue, if it still belongs there."""
         journey.attempts.remove(attempt)
         self._tally.touch(journey)
@@ -285,6 +268,7 @@ class Workspace:
             self._messages[message.id] = message
         if is_queued(journey, attempt.part):
             self.requeue(message, attempt.part, message.due_at)
+        self._give_credits_back(journey, now)
 
     def requeue(self, message: Message, part: int, due_at: int) -> None:
         self._queue[message.id, part] = (message.id, part, message.route, int(message.family), due_at)
@@ -308,10 +292,12 @@ class Workspace:
         yield from tell("unqueue_message", [(id_,) for id_ in sorted(self._unqueue_all)])
         yield from tell("unqueue_part", sorted(key for key, row in self._queue.items() if row is None))
         yield from tell("queue_part", [row for row in self._queue.values() if row is not None])
+        yield from tell("insert_refund", self._refunds)
+        yield from tell("uncharge_message", sorted((row[1],) for row in self._refunds))
         yield from tell("insert_entry", sorted(self._listed, key=lambda row: (*row[:4], row[9])))
         yield from tell("insert_deltas", [(*key, int(what), n) for key, what, n in self._tally.settle()])
         yield from tell("insert_event", self._events)
-        lists = (self._facts, self._listed, self._events)
+        lists = (self._facts, self._listed, self._refunds, self._events)
         for kept in (self._messages, self._held, self._attempts, self._queue, self._unqueue_all, *lists):
             kept.clear()
 
@@ -323,6 +309,13 @@ class Workspace:
         """Puts the message's number on the account's list; with `sender` for what comes from that one only."""
         of = (message.id, message.category, message.campaign)
         self._listed.append((message.number, message.test, int(listing), message.account, True, *of, at, sender))
+
+    def _give_credits_back(self, journey: Journey, at: int) -> None:
+        """If it is over, and was never handed to an operator: what the counters do not call sent."""
+        message = journey.message
+        if message.charged and not journey.attempts and message.delivery not in lifecycle.UNDECIDED:
+            self._refunds.append((message.account, message.id, message.charged, at))
+            message.charged = 0
 
     def _note(self, message: Message, effect: Effect, at: int) -> Event | None:
         match effect:
@@ -403,8 +396,9 @@ def accept(sends: Sequence[SendMessage]) -> Steps[list[Accepted | NotAccepted]]:
     """See `ports.Sending.accept`."""
     earlier = yield from _earlier_answers(sends)
     entries = yield from _list_entries({(send.number, send.test) for send in sends})
+    allowed = yield from allowances.hold(sends)
     results: list[Accepted | NotAccepted | None] = [None] * len(sends)
-    stored: list[tuple[int, SendMessage]] = []
+    stored: list[tuple[int, SendMessage, int]] = []
     first_of: dict[tuple[AccountId, str], int] = {}
     for index, send in enumerate(sends):
         known = send.idempotency
@@ -423,14 +417,16 @@ def accept(sends: Sequence[SendMessage]) -> Steps[list[Accepted | NotAccepted]]:
             test=send.test,
             exempt_from_optout=send.exempt_from_optout,
         )
-        if code is not None:
-            results[index] = NotAccepted(code)
+        refusal = allowed.refuses(send) if code is None else NotAccepted(code)
+        if refusal is not None:
+            results[index] = refusal
             continue
         if key:
             first_of[key] = index
-        stored.append((index, send))
-    ids = yield from _insert_messages([send for _, send in stored])
-    for (index, send), id_ in zip(stored, ids, strict=True):
+        stored.append((index, send, allowed.charge(send, len(stored))))
+    ids = yield from _insert_messages([(send, charged) for _, send, charged in stored])
+    yield from allowances.book(allowed, [send for _, send, _ in stored], ids)
+    for (index, send, _), id_ in zip(stored, ids, strict=True):
         results[index] = Accepted(id_, send.parts)
     for index, send in enumerate(sends):
         if results[index] is None and send.idempotency:
@@ -465,16 +461,17 @@ def _list_entries(keys: Collection[tuple[str, bool]]) -> Steps[defaultdict[tuple
     return entries
 
 
-def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
+def _insert_messages(sends: Sequence[tuple[SendMessage, int]]) -> Steps[list[MessageId]]:
+    """Each with the credits that it holds."""
     if not sends:
         return []
-    numbers = sorted({(send.number, send.account) for send in sends})
+    numbers = sorted({(send.number, send.account) for send, _ in sends})
     latest = {(number, account): id_ for number, account, id_ in (yield from ask("find_latest", numbers))}
     # Only now, with the numbers locked: so ids grow along each chain, whichever of two senders came first.
     blocks = yield from ask("take_ids", [(len(sends),)])
     ids = [MessageId(id_) for first, count in blocks for id_ in range(first, first + count)]
     messages, queue, links, answers, events = [], [], [], [], []
-    for id_, send in zip(ids, sends, strict=True):
+    for id_, (send, charged) in zip(ids, sends, strict=True):
         messages.append(
             (
                 id_,
@@ -495,6 +492,7 @@ def _insert_messages(sends: Sequence[SendMessage]) -> Steps[list[MessageId]]:
                 latest.get((send.number, send.account)),
                 send.due_at + send.validity_ms,
                 send.held_by,
+                charged,
             )
         )
         latest[send.number, send.account] = id_
@@ -618,14 +616,14 @@ def hold(on: bool, now: int) -> Steps[None]:
     yield from tell(*(("set_hold", [(now,)]) if on else ("end_hold", [()])))
 
 
-def release(work: Workspace, keys: Sequence[AttemptKey]) -> Steps[None]:
+def release(work: Workspace, keys: Sequence[AttemptKey], now: int) -> Steps[None]:
     """See `ports.Sending.release`."""
     yield from work.load(key[0] for key in keys)
     gone = []
     for key in keys:
         journey, attempt = work.find(key[0]), work.attempt(key)
         if journey is not None and attempt is not None and attempt.outcome is Outcome.PENDING:
-            work.give_back(journey, attempt)
+            work.give_back(journey, attempt, now)
             gone.append(key)
     yield from tell("delete_attempt", gone)
     yield from work.save()
@@ -947,6 +945,7 @@ def sweep(work: Workspace, now: int, limit: int) -> Steps[tuple[int, list[Event]
     yield from tell("drop_carriers", [(DROPPED_AT_ONCE, now - WEEK_MS)])
     yield from tell("drop_parked", [(DROPPED_AT_ONCE, now - WEEK_MS)])
     yield from tell("drop_answers", [(now - WEEK_MS, DROPPED_AT_ONCE)])
+    yield from tell("drop_written", [(now, DROPPED_AT_ONCE)])
     yield from tell("drop_reply_parts", [(now - REPLY_PARTS_WAIT_MS, DROPPED_AT_ONCE)])
     return len(overdue), events
 

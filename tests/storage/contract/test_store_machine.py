@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -28,6 +29,7 @@ from store_scene import (
 )
 
 from chappe.core.counts import Count, Scope
+from chappe.core.credits import Booking
 from chappe.core.lifecycle import PUBLIC, TRANSITIONS, UNDECIDED, is_engaged, public_state, times
 from chappe.core.message import (
     Accepted,
@@ -48,6 +50,8 @@ from chappe.core.message import (
 
 T = TypeVar("T")
 
+TOPUP = 1_000_000
+
 NUMBERS = [f"+3361234567{digit}" for digit in range(6)]
 
 LEGAL = {(before, after) for (before, _), after in TRANSITIONS.items()} | {(state, state) for state in Delivery}
@@ -67,6 +71,7 @@ class Story(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.scene = self.run(Scene.begin(self.database()))
         self.now = NOW
+        self.run(self.scene.store.change_credits(self.scene.account, Booking.TOPUP, TOPUP, "", NOW))
         self.seen: dict[MessageId, Message] = {}
         self.answers: dict[str, tuple[Accepted, int]] = {}
         self.submits: dict[AttemptKey, Submission] = {}
@@ -337,6 +342,24 @@ class Story(RuleBasedStateMachine):
         assert self.run(read(self.scene.account, test=False)) == expected[""]
         assert self.run(read(self.scene.account, test=False, scope=Scope.CATEGORY, name="rdv")) == expected["rdv"]
         assert expected[""][Count.SENT] >= expected[""][Count.SUBMITTED] >= expected[""][Count.DELIVERED]
+
+    @invariant()
+    def account_has_paid_for_what_may_leave_and_what_was_sent(self) -> None:
+        """And its statement adds up, line by line."""
+        held = 0
+        for id_ in self.seen:
+            journey = self.run(self.scene.journey(id_))
+            message = journey.message
+            due = message.parts if journey.attempts or message.delivery in UNDECIDED else 0
+            assert message.charged == due
+            held += due
+        left = self.run(self.scene.store.read_credits(self.scene.account))
+        assert left is not None
+        assert left.balance == TOPUP - held
+        lines = self.run(self.scene.store.list_ledger(self.scene.account, before=None, limit=1_000))[::-1]
+        assert lines[0].balance == TOPUP
+        for before, line in pairwise(lines):
+            assert line.balance == before.balance + line.amount
 
 
 def carrier_id_of(key: AttemptKey) -> str:

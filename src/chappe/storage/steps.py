@@ -1,0 +1,40 @@
+"""What a transaction is made of: named statements with the rows they are for. See `work`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+Row: TypeAlias = tuple[Any, ...]
+T = TypeVar("T")
+
+
+@dataclass(slots=True, frozen=True)
+class Step:
+    """A named statement, once for each of `rows`; `asks` when it gives rows back, all of them in one list."""
+
+    statement: str
+    rows: Sequence[Row]
+    asks: bool
+
+
+Steps: TypeAlias = Generator[Step, list[Row], T]
+
+
+def ask(statement: str, rows: Sequence[Row]) -> Steps[list[Row]]:
+    """The rows that the statement gives for each of `rows`; no step when there is nothing to ask about."""
+    return (yield Step(statement, rows, asks=True)) if rows else []
+
+
+def tell(statement: str, rows: Sequence[Row]) -> Steps[None]:
+    if rows:
+        yield Step(statement, rows, asks=False)
+
+
+def lock(*names: str, alone: bool = True) -> Steps[None]:
+    """Waits until no other transaction holds these names, or with `alone` false until none holds one of them alone.
+
+    They are taken in their order, in one step. What is asked afterwards sees everything that the others have committed.
+    """
+    yield Step("lock", [(name, alone) for name in names], asks=False)

@@ -136,6 +136,8 @@ class Node:
         self._operators: dict[str, tuple[SmppSettings, str]] = {}
         """Connector → its settings and its route."""
         self._lines: dict[str, _Line] = {}
+        self._lost: list[_Line] = []
+        """Not ours any more, until they are silent."""
         self._leases: Leases
         self._hold: Watch
         self._server: Server
@@ -276,7 +278,11 @@ class Node:
         )
 
     async def _lose(self, name: str) -> None:
-        await self._lines.pop(name).end(LOST_DRAIN_SECONDS)
+        line = self._lines.pop(name, None)
+        if line is not None:  # else the server stops, and ends it with the others
+            self._lost.append(line)
+            await line.end(LOST_DRAIN_SECONDS)
+            self._lost.remove(line)
 
     async def _refuse_the_unsafe(self, host: str) -> None:
         if not _is_loopback(host) and not any(key.revoked_at is None for key in await self.store.list_keys()):
@@ -306,7 +312,7 @@ class Node:
     async def _drain(self) -> None:
         """Ends everything in the background: leases and sweep first, then each line in order."""
         lines, self._lines = list(self._lines.values()), {}
-        in_lines = {task for line in lines for task in line.tasks}
+        in_lines = {task for line in [*lines, *self._lost] for task in line.tasks}
         await asyncio.gather(*(_cancel(task) for task in self._background - in_lines - {self._notifying}))
         ends = [line.end(self.settings.drain_seconds) for line in lines]
         if self._notifier is not None:

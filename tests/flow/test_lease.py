@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,10 +30,12 @@ class Clock:
 
 
 class Node:
-    """Leases, and what they were told to start and to silence."""
+    """Leases, and what they were told to start and to silence; what drains is silent once `drained` is set."""
 
     def __init__(self, store: SqliteStore, name: str, clock: Clock) -> None:
         self.running: dict[str, int] = {}
+        self.drained = asyncio.Event()
+        self.drained.set()
         self.leases = Leases(
             store,
             Holder(name, "1"),
@@ -46,6 +49,7 @@ class Node:
 
     async def silence(self, connector: str) -> None:
         assert not self.leases.holds(connector)  # nothing may be written from before this call
+        await self.drained.wait()
         del self.running[connector]
 
     @property
@@ -78,6 +82,7 @@ async def test_nodes_share_and_one_that_comes_gets_its_part(store: SqliteStore, 
     await bea.leases.beat()
     assert bea.shared == set()
     await anne.leases.beat()  # sees that there are two, and gives back what is beyond her part
+    await anne.leases.silence()
     await bea.leases.beat()
     assert [len(anne.shared), len(bea.shared)] == [2, 1]
     assert anne.shared | bea.shared == set(CONNECTORS)
@@ -103,6 +108,7 @@ async def test_node_that_wakes_learns_what_it_has_lost(store: SqliteStore, clock
     await bea.leases.beat()
     assert bea.running["orange"] == epochs["orange"] + 1
     await anne.leases.beat()
+    await anne.leases.silence()
     assert anne.shared == set()
     assert anne.leases.holds("simulator@anne")
 
@@ -114,6 +120,8 @@ async def test_connector_that_somebody_had_in_between_is_started_anew(store: Sql
     clock.seconds += 2 * LEASE_SECONDS
     await bea.leases.beat()
     await bea.leases.close()
+    await anne.leases.beat()
+    await anne.leases.silence()
     await anne.leases.beat()
     assert anne.running["orange"] == epoch + 2
 
@@ -129,6 +137,7 @@ async def test_outage_of_the_store_lets_leases_run_out_and_return(
 
     with monkeypatch.context() as outage:
         outage.setattr(store, "beat", away)
+        outage.setattr(store, "lease", away)
         clock.seconds += LEASE_SECONDS
         await anne.leases.beat()
         assert not anne.leases.holds("orange")
@@ -144,3 +153,72 @@ async def test_closing_gives_everything_back(store: SqliteStore, clock: Clock) -
     await bea.leases.beat()
     await bea.leases.beat()
     assert len(bea.shared) == 2  # of anne, who was here a moment ago, one part is expected still
+
+
+async def test_connector_that_waits_for_answers_keeps_no_other_from_being_renewed(
+    store: SqliteStore, clock: Clock
+) -> None:
+    anne, bea = Node(store, "anne", clock), Node(store, "bea", clock)
+    await anne.leases.beat()
+    await bea.leases.beat()
+    anne.drained.clear()
+    await anne.leases.beat()  # gives one back, which still has answers to wait for
+    clock.seconds += LEASE_SECONDS - MARGIN_SECONDS
+    await anne.leases.beat()
+    assert [connector for connector in CONNECTORS if anne.leases.holds(connector)] == ["orange", "sfr"]
+    assert await store.lease("free", Holder("bea", "1"), 6_000, clock.now_ms()) is None  # not before it is silent
+    anne.drained.set()
+    await anne.leases.silence()
+    await bea.leases.beat()
+    assert bea.shared == {"free"}
+
+
+async def test_connector_that_was_lost_and_is_ours_again_begins_only_when_it_is_silent(
+    store: SqliteStore, clock: Clock
+) -> None:
+    anne, bea = Node(store, "anne", clock), Node(store, "bea", clock)
+    await anne.leases.beat()
+    epoch = anne.running["orange"]
+    clock.seconds += 2 * LEASE_SECONDS
+    await bea.leases.beat()
+    await bea.leases.close()
+    anne.drained.clear()
+    for _ in range(2):
+        await anne.leases.beat()
+        assert anne.running["orange"] == epoch
+        assert not anne.leases.holds("orange")
+    anne.drained.set()
+    await anne.leases.silence()
+    await anne.leases.beat()
+    assert anne.running["orange"] == epoch + 2
+    assert anne.leases.holds("orange")
+
+
+async def test_connector_that_is_slow_to_take_keeps_no_other_from_being_renewed(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anne = Node(store, "anne", clock)
+    await anne.leases.beat()
+    await store.give_back("orange", Holder("anne", "1"))
+    lease, stuck = store.lease, asyncio.Event()
+
+    async def lease_of_one_waits(connector: str, holder: Holder, lease_ms: int, now: int) -> int | None:
+        if connector == "orange" and connector not in anne.running:
+            await stuck.wait()
+        return await lease(connector, holder, lease_ms, now)
+
+    monkeypatch.setattr(store, "lease", lease_of_one_waits)
+    monkeypatch.setattr("chappe.flow.lease.BEAT_SECONDS", 0.0)
+    await anne.leases.beat()
+    await anne.leases.silence()
+    for _ in range(5):
+        clock.seconds += LEASE_SECONDS - MARGIN_SECONDS
+        await anne.leases.beat()
+        assert [connector for connector in CONNECTORS if anne.leases.holds(connector)] == ["sfr", "free"]
+    monkeypatch.undo()
+    stuck.set()
+    await anne.leases.beat()
+    assert "orange" in anne.running
+    assert not anne.leases.holds("orange")  # it was asked for too long ago
+    await anne.leases.beat()
+    assert anne.leases.holds("orange")

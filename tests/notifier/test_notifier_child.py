@@ -370,7 +370,7 @@ async def test_it_dies_with_the_server_even_while_a_receiver_hangs(scene: Scene,
 
 
 def test_the_servers_side_needs_no_http_client() -> None:
-    code = "import sys, chappe.notifier.child, chappe.flow.notify; print('aiohttp' in sys.modules)"
+    code = "import sys, chappe.notifier.child, chappe.flow.notify; print('chappe.notifier.posting' in sys.modules)"
     ended = subprocess.run(program(code), check=True, capture_output=True, text=True)
     assert ended.stdout == "False\n"
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-import aiohttp
 import pytest
 from standardwebhooks import Webhook
 
@@ -18,6 +17,7 @@ from chappe.core.webhooks import Outcome, Trouble, make_secret
 from chappe.notifier.guard import ForbiddenAddress, guarded_sockets
 from chappe.notifier.pipe import Start
 from chappe.notifier.poster import Poster, trouble_of
+from chappe.notifier.posting import Disconnected, target_of
 from tests.core.forbidden_urls import FORBIDDEN
 from tests.notifier.notifier_scene import (
     SECRET,
@@ -148,6 +148,65 @@ async def test_a_connection_is_used_again(scene: Scene) -> None:
     poster.take([delivery(receiver.url) for _ in range(5)])
     await scene.ear.until(5)
     assert (len(receiver.calls), receiver.connections) == (5, 1)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\n\n",
+        "HTTP/1.1 204 No Content\n\n",
+        "HTTP/1.1 102 Processing\n\nHTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        "HTTP/1.0 200 OK\nConnection: keep-alive\nContent-Length: 2\n\nok",
+    ],
+)
+async def test_a_connection_is_used_again_however_the_answer_ends(scene: Scene, raw: str) -> None:
+    receiver = await scene.receiver(answer(raw))
+    poster = scene.poster()
+    for number in range(1, 4):
+        poster.take([delivery(receiver.url)])
+        assert (await scene.ear.until(number))[-1].status in (200, 204)
+    assert (len(receiver.calls), receiver.connections) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "then_close"),
+    [
+        ("HTTP/1.1 200 OK\n\nas long as it lasts", True),
+        ("HTTP/1.1 200 OK\nConnection: close\nContent-Length: 0\n\n", False),
+        ("HTTP/1.0 200 OK\nContent-Length: 0\n\n", False),
+        ("HTTP/1.1 200 OK\nContent-Length: 0\n\nHTTP/1.1 200 OK\nContent-Length: 0\n\n", False),
+    ],
+)
+async def test_a_connection_that_is_not_kept_is_made_anew(scene: Scene, raw: str, then_close: bool) -> None:
+    receiver = await scene.receiver(answer(raw, then_close=then_close))
+    poster = scene.poster()
+    for number in (1, 2):
+        poster.take([delivery(receiver.url)])
+        assert (await scene.ear.until(number))[-1].status == 200
+    assert (len(receiver.calls), receiver.connections) == (2, 2)
+
+
+async def test_an_idle_connection_that_is_closed_meanwhile_costs_no_try(scene: Scene) -> None:
+    receiver = await scene.receiver(answer("HTTP/1.1 200 OK\nContent-Length: 0\n\n", then_close=True))
+    poster = scene.poster()
+    for number in (1, 2, 3):
+        poster.take([delivery(receiver.url)])
+        assert (await scene.ear.until(number))[-1].status == 200
+    assert receiver.connections == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "line", "host"),
+    [
+        ("http://HOOKS.example:80", "POST / HTTP/1.1", "hooks.example:80"),
+        ("http://hooks.example?to=1", "POST /?to=1 HTTP/1.1", "hooks.example"),
+        ("https://hooks.example:8443/a//b%2F?x=%20&y#part", "POST /a//b%2F?x=%20&y HTTP/1.1", "hooks.example:8443"),
+        ("http://[2001:4860::1]:8080/", "POST / HTTP/1.1", "[2001:4860::1]:8080"),
+    ],
+)
+def test_a_url_is_asked_for_as_it_is_written(url: str, line: str, host: str) -> None:
+    first, second, *_ = target_of(url).head.decode().split("\r\n")
+    assert (first, second) == (line, f"Host: {host}")
 
 
 async def test_no_cookie_proxy_or_login_of_the_machine_is_used(
@@ -478,8 +537,8 @@ async def test_draining_hands_back_what_waits_and_lets_end_what_is_under_way(sce
     assert len(receiver.calls) == 2
 
 
-@pytest.mark.parametrize("make", [ssl.SSLError, aiohttp.ServerTimeoutError, KeyError])
+@pytest.mark.parametrize("make", [ssl.SSLError, Disconnected, KeyError])
 def test_no_words_of_an_error_are_told(make: Callable[[str], Exception]) -> None:
     trouble, detail = trouble_of(make("http://hooks.example/?key=k3y"))
-    assert trouble in (Trouble.TLS, Trouble.TIMEOUT, Trouble.FAULT)
+    assert trouble in (Trouble.TLS, Trouble.DISCONNECTED, Trouble.FAULT)
     assert "k3y" not in detail

@@ -210,7 +210,7 @@ OPERATIONS: Sequence[Operation[Blacklists]] = (
                 f"Take a number off the {what} list",
                 None,
                 (11, 16),
-                (replace(IDENTIFIER, example="+33600000009"),),
+                (replace(IDENTIFIER, example="+33600000009", origin=Origin(f"POST {path}")),),
                 aliases=(other,),
             ),
             Operation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ import msgspec
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
-from chappe.api.operations import IDENTIFIER, Operation, Parameter
+from chappe.api.operations import IDENTIFIER, Operation, Origin, Parameter
 from chappe.api.problems import IDEMPOTENCY, INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
 from chappe.api.query import read_id, read_number, values, written
 from chappe.api.schemas import PartAnswer, SendAnswer, SendBody, StatusAnswer
@@ -218,6 +219,9 @@ OPERATIONS: Sequence[Operation[Messages]] = (
         "What became of a message: by its id, or the latest to a number",
         StatusAnswer,
         (11, 16),
-        (IDENTIFIER, Parameter("snapshotId", {"type": "string", "pattern": "^[0-9]{1,19}$"})),
+        (
+            replace(IDENTIFIER, origin=Origin("POST /v2/notification/messages/send")),
+            Parameter("snapshotId", {"type": "string", "pattern": "^[0-9]{1,19}$"}),
+        ),
     ),
 )

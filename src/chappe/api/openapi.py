@@ -118,7 +118,7 @@ def _links(operation: Operation[Any]) -> Iterator[tuple[str, Node]]:
     for other in OPERATIONS:
         for parameter in other.parameters:
             origin = parameter.origin
-            if origin is not None and origin.operation == operation.name:
+            if origin is not None and origin.member and origin.operation == operation.name:
                 where = f"header.{origin.member}" if origin.member in operation.headers else f"body#/{origin.member}"
                 passed_on = {name: f"$request.path.{name}" for name in operation.in_path if name in other.in_path}
                 parameters = {**passed_on, parameter.name: f"$response.{where}"}

@@ -22,11 +22,12 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Answer | StreamingResponse]]
 
 @dataclass(slots=True, frozen=True)
 class Origin:
-    """Where a value comes from: what the operation `"POST /v2/lists"` answers under this name."""
+    """What makes the object that a value names: the operation `"POST /v2/lists"`."""
 
     operation: str
-    member: str
-    """Of its body, or one of its headers: then the value is the last piece of the address there."""
+    member: str | None = None
+    """Of its answer: a member of the body, or a header that is an address and ends in the value. None: the value is the
+    example's, and the object is only to be there."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,7 +39,6 @@ class Parameter:
     example: str | None = None
     """Needed in a path; in a query those that have one are shown in examples."""
     origin: Origin | None = None
-    """Of the id of an object."""
     header: bool = False
 
 
@@ -60,6 +60,8 @@ class Operation(Generic[Area]):
     """Members of the body that must be there: its type cannot say it, because null and absent are the same."""
     example: Any = None
     """A body that will do; what `required` names at least."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Of members of the body that are ids of objects."""
     status: int = 0
     """Of a success, where it is neither 200 nor 204."""
     headers: Mapping[str, str] = field(default_factory=dict)

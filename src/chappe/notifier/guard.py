@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import TypeAlias
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.connector import AddrInfoType
+from aiohappyeyeballs import AddrInfoType
 
 from chappe.core.targets import Networks, forbidden_address
 
@@ -23,6 +24,7 @@ LookUp: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 
 LOOK_UP_THREADS = 64
 """A name server that hangs holds a thread for half a minute; the event loop's own pool has six."""
+NAMES_KEPT = 1024
 
 
 class ForbiddenAddress(OSError):
@@ -33,35 +35,45 @@ class ForbiddenAddress(OSError):
         self.word = word
 
 
-class GuardedResolver(AbstractResolver):
-    """Lets aiohttp see the addresses that are open, and no other."""
+class UnknownName(OSError):
+    """The name service knows no address of the host, or does not answer."""
 
-    def __init__(self, allowed: Networks, look_up: LookUp) -> None:
+
+class GuardedNames:
+    """From a host to the addresses that are open, kept for a while; those who ask at the same time ask once."""
+
+    def __init__(self, allowed: Networks, look_up: LookUp, kept_seconds: float) -> None:
         self._allowed = allowed
         self._look_up = look_up
+        self._kept_seconds = kept_seconds
+        self._asked: OrderedDict[str, tuple[float, asyncio.Task[list[str]]]] = OrderedDict()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        addresses = await self._look_up(host)
+    async def resolve(self, host: str, port: int) -> list[AddrInfoType]:
+        """As `getaddrinfo` gives them. Raises ForbiddenAddress and UnknownName."""
+        addresses = [host] if _is_address(host) else await asyncio.shield(self._find(host))
         words = [forbidden_address(address, self._allowed) for address in addresses]
         open_ones = [address for address, word in zip(addresses, words, strict=True) if word is None]
         if not open_ones:
             raise ForbiddenAddress(next((word for word in words if word is not None), "host"))
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in open_ones
-        ]
+        return [_info_of(address, port) for address in open_ones]
 
-    async def close(self) -> None:
-        """Holds nothing."""
+    def _find(self, host: str) -> asyncio.Task[list[str]]:
+        known = self._asked.get(host)
+        if known is not None and not _is_over(*known):
+            return known[1]
+        task = asyncio.create_task(self._ask(host))
+        task.add_done_callback(_retrieve)
+        self._asked[host] = time.monotonic() + self._kept_seconds, task
+        self._asked.move_to_end(host)
+        if len(self._asked) > NAMES_KEPT:
+            self._asked.popitem(last=False)
+        return task
+
+    async def _ask(self, host: str) -> list[str]:
+        try:
+            return list(await self._look_up(host))
+        except OSError as error:
+            raise UnknownName(*error.args) from error
 
 
 def guarded_sockets(allowed: Networks) -> Callable[[AddrInfoType], socket.socket]:
@@ -89,3 +101,27 @@ def system_look_up() -> LookUp:
         return await asyncio.get_running_loop().run_in_executor(threads, look_up, host)
 
     return in_thread
+
+
+def _is_over(until: float, task: asyncio.Task[list[str]]) -> bool:
+    """Whether the name is to be asked for again: not while somebody is asking."""
+    return task.done() and (until < time.monotonic() or task.exception() is not None)
+
+
+def _retrieve(task: asyncio.Task[list[str]]) -> None:
+    """Those who asked may have given up; an exception that nobody sees would be complained about."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _info_of(address: str, port: int) -> AddrInfoType:
+    family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)

@@ -10,37 +10,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import aiohttp
-from yarl import URL
-
 from chappe.core.targets import forbidden_url, parse_networks
 from chappe.core.webhooks import Delivery, EndpointId, Outcome, Trouble, read_retry_after, signed_headers
-from chappe.notifier.guard import ForbiddenAddress, GuardedResolver, LookUp, guarded_sockets, system_look_up
+from chappe.notifier.guard import (
+    ForbiddenAddress,
+    GuardedNames,
+    LookUp,
+    UnknownName,
+    guarded_sockets,
+    system_look_up,
+)
 from chappe.notifier.pipe import Start
-
-IDLE_SECONDS = 3.0
-"""How long an unused connection is kept. Common servers close theirs after five seconds of silence, and a request
-that meets the closing is a try lost."""
-
-FIXED_HEADERS = {
-    "Content-Type": "application/json",
-    "User-Agent": "Chappe-Webhooks",
-    "Accept-Encoding": "identity",
-}
+from chappe.notifier.posting import Answer, Connections, NotHttp, Target, Unreachable, target_of
 
 TROUBLES: tuple[tuple[type[Exception], Trouble], ...] = (
     # From the special to the general: the first that fits.
     (TimeoutError, Trouble.TIMEOUT),
     (ssl.SSLError, Trouble.TLS),
-    (aiohttp.ClientSSLError, Trouble.TLS),
-    (aiohttp.ClientConnectorDNSError, Trouble.NAME),
-    (aiohttp.ClientConnectorError, Trouble.UNREACHABLE),
-    (aiohttp.ClientResponseError, Trouble.PROTOCOL),
-    (aiohttp.ClientPayloadError, Trouble.PROTOCOL),
-    (aiohttp.ClientConnectionError, Trouble.DISCONNECTED),
+    (UnknownName, Trouble.NAME),
+    (Unreachable, Trouble.UNREACHABLE),
+    (NotHttp, Trouble.PROTOCOL),
     (ConnectionError, Trouble.DISCONNECTED),
 )
-"""What aiohttp raises → what it means here; anything else is a fault of ours."""
+"""What posting raises → what it means here; anything else is a fault of ours."""
 
 
 @dataclass(slots=True)
@@ -69,26 +61,17 @@ class Poster:
         self._now_ms = now_ms
         self._hear = hear
         self._allowed = parse_networks(start.allow)
-        self._target: Callable[[str], URL] = lru_cache(maxsize=1024)(self._read_target)
+        self._target: Callable[[str], Target] = lru_cache(maxsize=1024)(self._read_target)
         self._lanes: dict[EndpointId, _Lane] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._stopping = False
         # Waiting for a place is not part of a try: its time-out would blame an endpoint for the others' slowness.
         # So the places are counted here, and the connector has no limit.
         self._places = asyncio.Semaphore(start.connections)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._allowed, look_up or system_look_up()),
-                socket_factory=guarded_sockets(self._allowed),
-                ttl_dns_cache=start.name_seconds,
-                keepalive_timeout=IDLE_SECONDS,
-                limit=0,
-            ),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            headers=FIXED_HEADERS,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
+        self._connections = Connections(
+            GuardedNames(self._allowed, look_up or system_look_up(), start.name_seconds),
+            guarded_sockets(self._allowed),
+            start.answer_bytes,
         )
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
@@ -118,7 +101,7 @@ class Poster:
 
     async def close(self) -> None:
         """After `drain`."""
-        await self._session.close()
+        self._connections.close()
 
     async def _work(self, endpoint: EndpointId, lane: _Lane) -> None:
         """One of the requests at a time that the lane may have."""
@@ -144,37 +127,30 @@ class Poster:
 
     async def _post(self, delivery: Delivery) -> Outcome:
         began = time.monotonic()
-        outcome = Outcome(delivery.id)
+        answer, outcome = Answer(0), Outcome(delivery.id)
         try:
             async with asyncio.timeout(self._start.timeout_seconds):
-                await self._request(delivery, outcome)
+                await self._request(delivery, answer)
         except Exception as error:
             # Once there is a status it stands, whatever happens to the rest of the answer.
-            if outcome.status is None:
+            if not answer.status:
                 outcome.trouble, outcome.detail = trouble_of(error)
+        if answer.status:
+            outcome.status = answer.status
+            outcome.retry_after_ms = read_retry_after(answer.retry_after, self._now_ms())
         outcome.took_ms = int((time.monotonic() - began) * 1000)
         return outcome
 
-    async def _request(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Fills the outcome's status in, or raises."""
+    async def _request(self, delivery: Delivery, answer: Answer) -> None:
         target = self._target(delivery.url)
-        headers = signed_headers(delivery.event, delivery.body, delivery.secrets, self._now_ms())
-        async with self._session.post(target, data=delivery.body, headers=headers, allow_redirects=False) as response:
-            outcome.status = response.status
-            outcome.retry_after_ms = read_retry_after(response.headers.get("Retry-After"), self._now_ms())
-            await self._read(response)
+        signed = signed_headers(delivery.event, delivery.body, delivery.secrets, self._now_ms())
+        headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items()).encode("ascii")
+        await self._connections.post(target, headers, delivery.body, answer)
 
-    def _read_target(self, url: str) -> URL:
+    def _read_target(self, url: str) -> Target:
         if word := forbidden_url(url, self._allowed):
             raise ForbiddenAddress(word)
-        return URL(url, encoded=True)
-
-    async def _read(self, response: aiohttp.ClientResponse) -> None:
-        left = self._start.answer_bytes
-        while left > 0 and (piece := await response.content.read(left)):
-            left -= len(piece)
-        if left <= 0:
-            response.close()
+        return target_of(url)
 
 
 def _not_tried(delivery: Delivery) -> Outcome:
@@ -183,8 +159,6 @@ def _not_tried(delivery: Delivery) -> Outcome:
 
 def trouble_of(error: Exception) -> tuple[Trouble, str]:
     """The trouble, and its detail; never the error's own words, which may quote a URL."""
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ForbiddenAddress):
-        error = error.os_error
     if isinstance(error, ForbiddenAddress):
         return Trouble.FORBIDDEN, error.word
     for kind, trouble in TROUBLES:

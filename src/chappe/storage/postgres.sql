@@ -4,7 +4,8 @@
 --
 -- To try one in a shell: PREPARE s AS …; EXECUTE s(ARRAY[…], ARRAY[…]).
 
--- Held to the end of the transaction. Its own statement: the next one's snapshot is taken once the lock is held.
+-- Held to the end of the transaction, and taken in the order of the rows. Its own statement: the next one's snapshot is
+-- taken once the locks are held.
 -- name: lock
 SELECT CASE
     WHEN p.alone THEN pg_advisory_xact_lock(hashtextextended(p.name, 0))

@@ -31,8 +31,9 @@ SETTINGS = {
     "jit": "off",
     # Less than a worker waits for its statements, so that the server speaks first.
     "lock_timeout": "4s",
-    # A node that was stopped in the middle of a transaction does not hold its rows for ever.
-    "idle_in_transaction_session_timeout": "10s",
+    # A node that was stopped in the middle of a transaction holds its rows for less than its leases last, so that
+    # whoever takes over does not wait for them besides.
+    "idle_in_transaction_session_timeout": "5s",
 }
 
 OUTAGES = (

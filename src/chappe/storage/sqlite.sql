@@ -2,7 +2,8 @@
 
 -- There is one writer: nobody to wait for.
 -- name: lock
-SELECT $1, $2;
+SELECT $1, $2
+WHERE false;
 
 -- The lives of messages -------------------------------------------------------------------------------
 

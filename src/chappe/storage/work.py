@@ -530,13 +530,20 @@ def lease(work: Workspace, connector: str, holder: Holder, lease_ms: int, now: i
     kept = yield from ask("renew_lease", [(now + lease_ms, connector, holder.node, holder.start)])
     if kept:
         return int(kept[0][0])
+    if (yield from _is_held(connector, holder, now)):
+        return None  # without a lock: its holder may be asleep, and hold that as well
     yield from lock(f"connector {connector}")
-    for node, until in (yield from ask("find_lease", [(connector,)])):
-        if until > now and node != holder.node:
-            return None
+    if (yield from _is_held(connector, holder, now)):
+        return None
     epoch = yield from open_connector(work, connector, now)
     yield from tell("set_lease", [(holder.node, holder.start, now + lease_ms, connector)])
     return epoch
+
+
+def _is_held(connector: str, holder: Holder, now: int) -> Steps[bool]:
+    """Whether another node has a lease that lasts."""
+    rows = yield from ask("find_lease", [(connector,)])
+    return any(until > now and node != holder.node for node, until in rows)
 
 
 def give_back(connector: str, holder: Holder) -> Steps[None]:
@@ -556,8 +563,7 @@ def beat(work: Workspace, holder: Holder, lease_ms: int, now: int) -> Steps[int]
 
 def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:
     """See `ports.Sending.claim`."""
-    yield from lock(f"connector {connector}", alone=False)
-    yield from lock(OPT_OUTS, alone=False)
+    yield from lock(f"connector {connector}", OPT_OUTS, alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
     _, submissions = yield from _take(work, connector, epoch, route, limit, now)

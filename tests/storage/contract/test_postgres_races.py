@@ -36,6 +36,7 @@ from chappe.core.lifecycle import DOUBT_LASTS_MS
 from chappe.core.message import (
     Accepted,
     Family,
+    Holder,
     Idempotency,
     MessageId,
     NotAccepted,
@@ -47,6 +48,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.ports import Store
+from chappe.core.rules import Listing
 from chappe.storage import statements, work
 from chappe.storage.postgres import open_postgres
 from chappe.storage.postgres_connection import Connection, Servers
@@ -113,6 +115,18 @@ async def nodes(postgres_server: PostgresServer) -> AsyncIterator[Nodes]:
 
 def workspace() -> Workspace:
     return Workspace(DOUBT_LASTS_MS)
+
+
+def noted(steps: Steps[T], names: list[str]) -> Steps[T]:
+    """The same steps; the names of their statements are added."""
+    try:
+        step = next(steps)
+        while True:
+            names.append(step.statement)
+            step = steps.send((yield step))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 # --- a receipt and what it answers, on two nodes -----------------------------------------------------
@@ -382,6 +396,33 @@ async def test_claim_of_a_connector_that_is_being_taken_over_claims_nothing(node
     claim = await nodes.begun(nodes.other.claim("operator", epoch, "live", 10, NOW))
     await commit()
     assert await claim == []
+
+
+async def test_claim_takes_its_locks_in_one_step_the_connector_first(nodes: Nodes) -> None:
+    scene = nodes.scene
+    await scene.accept()
+    epoch = scene.epochs["operator"]
+    _, commit = await nodes.held(work.lock("connector operator"))
+    claim = await nodes.begun(nodes.other.claim("operator", epoch, "live", 10, NOW))
+    # It waits for the connector, and so holds nothing yet that whoever stores an opt-out waits for.
+    await scene.store.add_entry(scene.account, Listing.UNSUBSCRIBED, "+33699999999", test=False, now=NOW)
+    await commit()
+    assert len(await claim) == 1
+    steps: list[str] = []
+    await scene.accept()
+    await nodes.held(noted(work.claim(workspace(), "operator", epoch, "live", 1, NOW), steps))
+    assert (steps[:2], steps.count("lock")) == (["lock", "find_epoch"], 1)
+
+
+async def test_lease_of_a_node_that_fell_asleep_in_a_claim_is_asked_for_without_waiting(nodes: Nodes) -> None:
+    scene = nodes.scene
+    await scene.accept()
+    epoch = await nodes.other.lease("operator", Holder("anne", "1"), 600_000, NOW)
+    assert epoch is not None
+    claimed, commit = await nodes.held(work.claim(workspace(), "operator", epoch, "live", 10, NOW))
+    assert await scene.store.lease("operator", Holder("bea", "1"), 600_000, NOW) is None
+    await commit()
+    assert len(claimed) == 1
 
 
 async def test_claim_begun_while_a_stop_is_being_stored_sees_it(nodes: Nodes) -> None:

@@ -18,7 +18,7 @@ from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from chappe.api.areas import HOT, ROUTED
-from chappe.api.http import Answer, ClientGone, Request
+from chappe.api.http import WHOLE_ANSWER, Answer, ClientGone, Request, WholeAnswer
 from chappe.api.links import link_routes
 from chappe.api.openapi import openapi_routes
 from chappe.api.operations import Handler, handlers_of, routes_of
@@ -79,11 +79,11 @@ class Api:
             return
         except BaseException as error:
             answer = _failure(error, scope, request_id)
-            await _send(send, answer, request_id)
+            await _send(scope, send, answer, request_id)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
-            await _send(send, answer, request_id)
+            await _send(scope, send, answer, request_id)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         started = False
@@ -104,7 +104,7 @@ class Api:
             answer = _failure(error, scope, request_id)
             if started:
                 raise
-            await _send(send, answer, request_id)
+            await _send(scope, send, answer, request_id)
             if isinstance(error, asyncio.CancelledError):
                 raise
 
@@ -120,13 +120,17 @@ def create_app(services: Services) -> Api:
 _JSON = (b"content-type", b"application/json;charset=UTF-8")
 
 
-async def _send(send: Send, answer: Answer, request_id: bytes) -> None:
+async def _send(scope: Scope, send: Send, answer: Answer, request_id: bytes) -> None:
     headers = [
         _JSON,
         (b"content-length", b"%d" % len(answer.body)),
         (b"x-request-id", request_id),
         *answer.headers,
     ]
+    whole: WholeAnswer | None = scope.get(WHOLE_ANSWER)
+    if whole is not None:
+        await whole(answer.status, headers, answer.body)
+        return
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

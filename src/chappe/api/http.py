@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope
@@ -45,6 +45,13 @@ class Answer:
     status: int
     body: bytes
     headers: Sequence[Header] = ()
+
+
+WHOLE_ANSWER = "chappe.answer"
+"""In the scope of a server that takes status, headers and body of an answer at once, as `WholeAnswer`: two ASGI
+messages cost several times as much, for a server that does not know us has to check the headers."""
+
+WholeAnswer: TypeAlias = Callable[[int, Sequence[Header], bytes], Awaitable[None]]
 
 
 class ClientGone(Exception):

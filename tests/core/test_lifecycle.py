@@ -49,6 +49,7 @@ from chappe.core.message import (
     Event,
     Fact,
     Family,
+    Held,
     InDoubtPolicy,
     Message,
     MessageId,
@@ -370,6 +371,7 @@ FACTS_ABOUT_MESSAGES = st.sampled_from(
         TimedOut(9_000, "unknown"),
         Barred(9_000, "unsubscribed"),
         Cancelled(9_000),
+        Held(9_000, 50_000_000, "fr-af2m-2026:hours"),
         Clicked(9_000),
         Replied(9_000),
         Stopped(9_000),
@@ -716,6 +718,21 @@ def test_doubt_is_resent_when_the_policy_s_time_is_over_and_not_before(policy: I
     assert overdue(journey, ends) == [DoubtEnded(1, 1, ends)]
     assert run(journey, DoubtEnded(1, 1, ends)) == [Requeue(1, ends)]
     assert journey.message.in_doubt == 0
+
+
+def test_held_message_begins_its_validity_when_it_may_leave() -> None:
+    journey = a_journey(claimed=False)
+    assert run(journey, Held(9 * HOUR, 20 * HOUR, "fr-af2m-2026:hours")) == []
+    message = journey.message
+    assert (message.due_at, message.held_by) == (20 * HOUR, "fr-af2m-2026:hours")
+    assert message.wake_at == next_wake(journey) == expires_at(message) == 68 * HOUR
+    assert overdue(journey, 49 * HOUR) == []
+
+
+def test_message_whose_delivery_is_decided_is_not_held() -> None:
+    journey = a_journey(claimed=False)
+    run(journey, Cancelled(2_000), Held(3_000, 20 * HOUR, "fr-af2m-2026:hours"))
+    assert (journey.message.due_at, journey.message.held_by, journey.message.wake_at) == (1, None, None)
 
 
 def test_at_most_once_is_never_resent_and_ends_unknown() -> None:

@@ -140,6 +140,17 @@ def _held_in_minute(minute: int, place: Place, pack: str, region: str | None) ->
     return None if first is None else Held(pack, first.rule, until, first.zone)
 
 
+def open_for_all(at_ms: int, number: PhoneNumber) -> bool:
+    """Whether no pack holds a message to this number at this instant, whatever the account has chosen."""
+    return _open_for_all_in_minute(at_ms // 60_000, place_of(number))
+
+
+@lru_cache(maxsize=4096)
+def _open_for_all_in_minute(minute: int, place: Place) -> bool:
+    regions = (None, *REGIONS) if place is _FRANCE else (None,)
+    return all(_held_in_minute(minute, place, pack, region) is None for pack in PACKS for region in regions)
+
+
 def next_allowed(at_ms: int, number: PhoneNumber, pack: str, *, region: str | None = None) -> int:
     """The first instant from `at_ms` on at which the pack lets a message to this number leave. As `held`."""
     waits = held(at_ms, number, pack, region=region)

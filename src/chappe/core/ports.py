@@ -103,7 +103,9 @@ class Sending(Protocol):
     async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
         """Takes up to `limit` due parts off the route's queue, notification before marketing, each one
         committed as an attempt (the intent). A part whose recipient opted out since is settled as Barred
-        instead, one whose validity is over as TimedOut("expired"). A stale epoch claims nothing."""
+        instead, one whose validity is over as TimedOut("expired"). Live marketing that meets closed hours
+        (`hours.release`, by its account's settings) is queued again for the next open ones: the message is Held, and
+        its validity begins anew with them. A stale epoch claims nothing."""
         ...
 
     async def release(self, keys: Sequence[AttemptKey], now: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from chappe.core import lifecycle, replies, rules
+from chappe.core import hours, lifecycle, replies, rules
 from chappe.core.counts import Count, Tally
 from chappe.core.lifecycle import Effect, Journey, ListBounce, Requeue, Unqueue
 from chappe.core.limits import Limits
@@ -69,6 +69,7 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.core.numbers import PhoneNumber
 from chappe.core.receipts import id_forms
 from chappe.storage import allowances
 from chappe.storage.steps import Row as Row
@@ -566,12 +567,12 @@ def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, n
     yield from lock(f"connector {connector}", OPT_OUTS, alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
-    _, submissions = yield from _take(work, connector, epoch, route, limit, now)
+    _, submissions = yield from _take(work, connector, epoch, route, limit, now, may_hold=True)
     return submissions
 
 
 def _take(
-    work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int
+    work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int, *, may_hold: bool
 ) -> Steps[tuple[int, list[Submission]]]:
     """How many parts it took off the queue, and those of them that are to leave."""
     taken: list[Row] = []
@@ -580,7 +581,9 @@ def _take(
             taken += sorted((yield from ask("take_due", [(route, int(family), now, limit - len(taken))])))
     yield from work.load(id_ for _, id_, _ in taken)
     journeys = [(journey, part) for _, id_, part in taken if (journey := work.find(id_)) is not None]
-    barred = yield from _opted_out([journey.message for journey, _ in journeys])
+    messages = [journey.message for journey, _ in journeys]
+    barred = yield from _opted_out(messages)
+    held = (yield from _out_of_hours(messages, now)) if may_hold else {}
     submissions, rows = [], []
     for journey, part in journeys:
         message = journey.message
@@ -590,6 +593,10 @@ def _take(
             work.advance(message.id, Barred(now, "unsubscribed"))
         elif now >= lifecycle.expires_at(message):
             work.advance(message.id, TimedOut(now, "expired"))
+        elif message.id in held:
+            if message.due_at < held[message.id].until:  # else another part of it was met before
+                work.advance(message.id, held[message.id])
+            work.requeue(message, part, held[message.id].until)
         else:
             attempt = _next_attempt(journey, part, connector, epoch, now)
             rows.append(work.take(journey, attempt))
@@ -610,7 +617,7 @@ def _take(
 
 def doubt_queued(work: Workspace, route: str, limit: int, now: int) -> Steps[int]:
     """See `ports.Holding.doubt_queued`."""
-    taken, submissions = yield from _take(work, BEFORE_RESTORE, 0, route, limit, now)
+    taken, submissions = yield from _take(work, BEFORE_RESTORE, 0, route, limit, now, may_hold=False)
     keys = [submission.key for submission in submissions]
     doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restore")) for id_, part, number in keys]
     yield from settle(work, [doubts], now)
@@ -687,6 +694,26 @@ def _opted_out(messages: Sequence[Message]) -> Steps[set[MessageId]]:
         )
         == rules.OPTED_OUT
     }
+
+
+def _out_of_hours(messages: Sequence[Message], now: int) -> Steps[dict[MessageId, Held]]:
+    """Live marketing whose hours have closed since it was due: an operator was away, or the queue is long."""
+    closed = [
+        message
+        for message in messages
+        if message.family is Family.MARKETING
+        and not message.test
+        and not hours.open_for_all(now, PhoneNumber(message.number))
+    ]
+    accounts = sorted({(message.account,) for message in closed})
+    settings = {id_: settings_of(text) for id_, text in (yield from ask("account_settings", accounts))}
+    held = {}
+    for message in closed:
+        chosen, number = settings[message.account], PhoneNumber(message.number)
+        until, by = hours.release(chosen, message.family, number, now, test=message.test)
+        if by is not None:
+            held[message.id] = Held(now, until, by)
+    return held
 
 
 # --- settle ------------------------------------------------------------------------------------------

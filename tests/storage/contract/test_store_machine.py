@@ -30,6 +30,7 @@ from store_scene import (
 
 from chappe.core.counts import Count, Scope
 from chappe.core.credits import Booking
+from chappe.core.hours import DEFAULT_PACK, held
 from chappe.core.lifecycle import PUBLIC, TRANSITIONS, UNDECIDED, is_engaged, public_state, times
 from chappe.core.message import (
     Accepted,
@@ -47,6 +48,7 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.core.numbers import PhoneNumber
 
 T = TypeVar("T")
 
@@ -169,6 +171,8 @@ class Story(RuleBasedStateMachine):
             assert self.seen[message].delivery in UNDECIDED
             assert submission.number not in self.stopped  # I7
             assert submission.expires_at > self.now  # I2
+            if self.seen[message].family is Family.MARKETING:
+                assert held(self.now, PhoneNumber(submission.number), DEFAULT_PACK) is None
             assert number == len(earlier) + 1
             assert set(earlier) <= self.excuses  # I3
             assert submission.attempt.flagged == any(key in self.doubts for key in earlier)  # I4

@@ -253,3 +253,44 @@ def test_networks_for_webhooks_are_a_list_in_the_file_and_have_commas_in_a_varia
 def test_a_network_for_webhooks_that_is_none_is_named(given: str) -> None:
     with pytest.raises(SettingsError, match=r"^CHAPPE_WEBHOOK_NETWORKS: webhook_networks: "):
         load_settings(environ={"CHAPPE_WEBHOOK_NETWORKS": given})
+
+
+# --- the STOP mention ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "mention"),
+    [("36111", "STOP au 36111"), ("Répondez STOP", "Répondez STOP"), ("none", None)],
+)
+def test_the_mention_is_a_short_code_a_line_or_none(given: str, mention: str | None) -> None:
+    assert load_settings(environ={"CHAPPE_STOP_MENTION": given}).mention == mention
+
+
+@pytest.mark.parametrize("given", ["12", "Soldes", "STOP au 36111 ☂", "STOP au 36111" + "!" * 60])
+def test_a_line_that_does_not_tell_how_to_stop_is_refused(given: str) -> None:
+    message = wrong(environ={"CHAPPE_STOP_MENTION": given})
+    assert message.startswith("CHAPPE_STOP_MENTION: stop_mention must be a short code such as 36111")
+
+
+@pytest.mark.parametrize(
+    ("senders", "mention"),
+    [
+        (["36111"], "STOP au 36111"),
+        (["36111", "36111"], "STOP au 36111"),
+        (["36111", "38200"], None),
+        (["36111", ""], None),
+        (["ACME"], None),
+        (["33612345678"], None),
+        ([], None),
+    ],
+)
+def test_without_one_it_is_the_short_code_that_all_operators_send_from(
+    config: Path, senders: list[str], mention: str | None
+) -> None:
+    tables = [
+        f'[operators.op{n}]\nhost = "127.0.0.1"\nport = 2775\nsender = "{sender}"\n' for n, sender in enumerate(senders)
+    ]
+    config.write_text("\n".join(tables))
+    assert load_settings(config, environ={}).mention == mention
+    config.write_text("\n".join(['stop_mention = "none"', *tables]))
+    assert load_settings(config, environ={}).mention is None

@@ -4,8 +4,9 @@ from datetime import timedelta, timezone
 
 import pytest
 
+from chappe.core.hours import Rule
 from chappe.core.message import State
-from chappe.status_text import STATES, Language, accepted, describe, is_final, news
+from chappe.status_text import RULES, STATES, Language, accepted, describe, is_final, news
 
 PARIS = timezone(timedelta(hours=1))
 AT = 1_795_511_523_000
@@ -47,6 +48,32 @@ def test_what_needs_a_warning_gets_one() -> None:
         "Possibly received twice: sent again because the operator did not answer",
         "Cause: expired",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "french", "english"),
+    [
+        ("hours", "pas de publicité à cette heure", "no advertising at this hour"),
+        ("sunday", "pas de publicité le dimanche", "no advertising on Sundays"),
+        ("holiday", "pas de publicité les jours fériés", "no advertising on public holidays"),
+        ("eclipse", "eclipse", "eclipse"),  # of a later release
+    ],
+)
+def test_held_message_says_by_which_rule_and_until_when(rule: str, french: str, english: str) -> None:
+    status = STATUS | {"heldBy": f"fr-af2m-2026:{rule}", "heldUntil": AT + 60_000}
+    assert describe(status, "fr", PARIS)[2] == f"Retenu, {french} (fr-af2m-2026) : part le 24/11/2026 à 10:13:03"
+    assert describe(status, "en", PARIS)[2] == f"Held, {english} (fr-af2m-2026): leaves on 2026-11-24 at 10:13:03"
+
+
+def test_scheduled_message_says_when_it_leaves() -> None:
+    status = STATUS | {"scheduled": AT + 60_000}
+    assert describe(status, "fr", PARIS)[2] == "Programmé : part le 24/11/2026 à 10:13:03"
+    assert describe(status, "en", PARIS)[2] == "Scheduled: leaves on 2026-11-24 at 10:13:03"
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_every_rule_of_hours_has_words(language: Language) -> None:
+    assert list(RULES[language]) == list(Rule)
 
 
 def test_reply_cannot_command_the_terminal() -> None:

@@ -29,6 +29,7 @@ from chappe.api.server import Server, make_server
 from chappe.api.services import Services
 from chappe.api.tls import Certificate
 from chappe.connectors.smpp import SmppConnector, SmppSettings
+from chappe.core import hours
 from chappe.core.errors import ChappeError
 from chappe.core.message import Event, Holder, Inbound, Submission
 from chappe.core.ports import Store
@@ -172,6 +173,8 @@ class Node:
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
         stack.enter_context(hold(settings.database))
+        preparing = asyncio.create_task(asyncio.to_thread(hours.prepare))  # beside the rest: it takes half a second
+        stack.push_async_callback(_cancel, preparing)
         self.store = await open_store(settings.database)
         stack.push_async_callback(self.store.close)
         host, port = settings.address
@@ -182,12 +185,15 @@ class Node:
         live_route = LIVE if settings.operators else SIMULATOR
         if live_route == SIMULATOR:
             log.warning("NO OPERATOR IS CONFIGURED: every message goes to the built-in simulator, none to a phone")
+        elif settings.stop_mention is None and settings.mention is None:
+            log.warning("NO STOP MENTION: marketing leaves as it is written; set stop_mention")
         self.simulator = Simulator()
         stack.push_async_callback(_cancel, self._run_for_ever("hold", self._hold.run()))
         if settings.role != "api":
             await self._start_sending(f"{socket.gethostname()}:{port}" if settings.node is None else settings.node)
         if settings.role != "worker":
             await self._start_answering(host, port, live_route)
+        await preparing
         log.info(
             "serving",
             extra={"url": self.base_url, "node": settings.node, "role": settings.role},
@@ -236,6 +242,7 @@ class Node:
             chance=secrets.token_bytes,
             live=self._live,
             webhook_networks=parse_networks(settings.webhook_networks),
+            stop_mention=settings.mention,
         )
         certificate: Certificate | None = None
         if settings.tls_cert is not None and settings.tls_key is not None:

@@ -19,7 +19,8 @@ import msgspec
 from msgspec import Meta
 
 from chappe.connectors.smpp import SmppSettings
-from chappe.core.errors import ChappeError
+from chappe.core.errors import ChappeError, Invalid
+from chappe.core.optout import LONGEST_MENTION, Mention, mention_of, read_mention
 from chappe.core.targets import parse_networks
 
 _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
@@ -76,6 +77,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ()
     """Networks on the premises that webhooks may go to; otherwise they go to public addresses only."""
     log_format: Annotated[Literal["text", "json"], Meta(description='"text" or "json"')] = "text"
+    stop_mention: Annotated[
+        str | None,
+        Meta(description='a short code such as 36111, a line such as "STOP au 36111", or "none"'),
+    ] = None
+    """How people stop marketing, for accounts that did not decide; see `mention`."""
     operators: tuple[SmppSettings, ...] = ()
     """The tables `[operators.NAME]`, in the order of the file."""
 
@@ -84,6 +90,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             parse_networks(self.webhook_networks)
         except ValueError as error:
             raise ValueError(f"webhook_networks: {error}") from error
+        try:
+            _ = self.mention
+        except Invalid as error:
+            raise ValueError(
+                "stop_mention must be a short code such as 36111, a line of up to "
+                f'{LONGEST_MENTION} characters in GSM 03.38 such as "STOP au 36111", or "none"'
+            ) from error
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
             raise ValueError(f"{given} needs {missing} beside it")
@@ -93,6 +106,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Host (an IPv6 address without its brackets) and port to listen on."""
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def mention(self) -> Mention | None:
+        """What stands behind marketing texts: as set, else with the short code that all operators send from."""
+        if self.stop_mention is not None:
+            return None if self.stop_mention == "none" else read_mention(self.stop_mention)
+        senders = {operator.sender for operator in self.operators}
+        [sender] = senders if len(senders) == 1 else [""]
+        return mention_of(sender) if re.fullmatch("[0-9]{5}", sender) else None
 
     @property
     def database_path(self) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Literal, TypeAlias
 
+from chappe.core.hours import Rule
 from chappe.core.message import State
 
 Language: TypeAlias = Literal["fr", "en"]
@@ -48,6 +49,8 @@ _NOTES: Mapping[Language, Mapping[str, str]] = {
         "inDoubt": "En doute : l'opérateur n'a pas répondu, il a peut-être le message",
         "resent": "Peut-être reçu en double : renvoyé faute de réponse de l'opérateur",
         "cause": "Cause : {cause}",
+        "scheduled": "Programmé : part {when}",
+        "held": "Retenu, {rule} ({pack}) : part {when}",
         "replyMessage": "Réponse : {replyMessage}",
     },
     "en": {
@@ -57,7 +60,22 @@ _NOTES: Mapping[Language, Mapping[str, str]] = {
         "inDoubt": "In doubt: the operator has not answered, it may have the message",
         "resent": "Possibly received twice: sent again because the operator did not answer",
         "cause": "Cause: {cause}",
+        "scheduled": "Scheduled: leaves {when}",
+        "held": "Held, {rule} ({pack}): leaves {when}",
         "replyMessage": "Answer: {replyMessage}",
+    },
+}
+
+RULES: Mapping[Language, Mapping[Rule, str]] = {
+    "fr": {
+        Rule.HOURS: "pas de publicité à cette heure",
+        Rule.SUNDAY: "pas de publicité le dimanche",
+        Rule.HOLIDAY: "pas de publicité les jours fériés",
+    },
+    "en": {
+        Rule.HOURS: "no advertising at this hour",
+        Rule.SUNDAY: "no advertising on Sundays",
+        Rule.HOLIDAY: "no advertising on public holidays",
     },
 }
 
@@ -81,6 +99,7 @@ def describe(status: Status, language: Language, zone: tzinfo | None = None) -> 
     lines = [f"{STATES[language][state] if state else status['state']} {when}"]
     details: Status = {"identifier": "?", **status}
     lines.append(notes["message"].format_map(details))
+    lines += _waiting(status, language, zone)
     lines += [notes[key].format_map(details) for key in _SHOWN_IF_TRUE if status.get(key)]
     width = max(map(len, STATES[language].values()))
     lines += [f"  {words:<{width}} {when}" for words, when in _reached(status, language, zone)]
@@ -115,6 +134,17 @@ def _reached(status: Status, language: Language, zone: tzinfo | None) -> list[tu
         for state, words in STATES[language].items()
         if status.get(state.public_name) is not None
     ]
+
+
+def _waiting(status: Status, language: Language, zone: tzinfo | None) -> Iterator[str]:
+    """Why it has not left yet: its date is still to come, or its recipient's hours are closed."""
+    notes = _NOTES[language]
+    if status.get("scheduled"):
+        yield notes["scheduled"].format(when=_time(status["scheduled"], language, zone))
+    if status.get("heldUntil"):
+        pack, _, name = str(status.get("heldBy")).partition(":")
+        rule = next((words for rule, words in RULES[language].items() if rule.value == name), name)
+        yield notes["held"].format(rule=rule, pack=pack, when=_time(status["heldUntil"], language, zone))
 
 
 def _time(at_ms: int, language: Language, zone: tzinfo | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from api_scene import HOUR, KEY, NOW, NUMBER, SECOND, STRANGER_KEY, TEST_KEY, Scene, open_scene
+from api_scene import HOUR, KEY, NOW, NUMBER, SECOND, SEND_MARKETING, STRANGER_KEY, TEST_KEY, Scene, open_scene
 
 from chappe.api import searching
 from chappe.core.message import AttemptReport, DoubtBegan, Verdict
@@ -202,6 +202,7 @@ async def test_a_timeline_shows_every_submit_and_every_fact(scene: Scene) -> Non
     one = {"part": 1, "attempt": 1}
     assert timeline == {
         "status": await scene.status_of(id_),
+        "due": NOW,
         "attempts": [
             {
                 **one,
@@ -255,6 +256,18 @@ async def test_a_timeline_shows_who_followed_each_link(scene: Scene) -> None:
 async def test_a_message_that_waits_has_an_empty_timeline(scene: Scene) -> None:
     timeline = await get(scene, f"{MESSAGES}/{await scene.sent()}/timeline")
     assert (timeline["attempts"], timeline["facts"]) == ([], [])
+
+
+async def test_a_timeline_still_says_by_which_rule_a_message_was_held(scene: Scene) -> None:
+    id_ = await scene.sent(SEND_MARKETING)
+    scene.now = closing = NOW + 12 * HOUR + HOUR // 2  # 21:30
+    assert await scene.claim() == []
+    opening, rule = NOW + 23 * HOUR, "fr-af2m-2026:hours"
+    scene.now = opening
+    await scene.claim()
+    timeline = await get(scene, f"{MESSAGES}/{id_}/timeline")
+    assert (timeline["due"], timeline["heldBy"], "heldBy" in timeline["status"]) == (opening, rule, False)
+    assert timeline["facts"] == [{"at": closing, "fact": "held", "changed": True, "cause": rule, "until": opening}]
 
 
 # --- taking one back -----------------------------------------------------------------------------------
@@ -313,8 +326,22 @@ async def test_a_preview_says_what_a_text_costs_and_why(scene: Scene) -> None:
             {"start": 8, "text": "ê", "why": "forcesUcs2", "instead": "e"},
         ],
         "cheaper": None,
+        "mention": None,
     }
     assert await listed(scene) == []
+
+
+async def test_a_preview_of_marketing_shows_the_account_s_mention_and_what_it_costs(scene: Scene) -> None:
+    await scene.save_settings(stop_mention="STOP au 36111")
+    text = "a" * 150
+    seen = (await post(scene, PREVIEW, message=text, family="marketing")).json()
+    assert "".join(part["text"] for part in seen["parts"]) == f"{text} STOP au 36111"
+    assert (seen["credits"], seen["mention"]) == (2.0, {"text": "STOP au 36111", "parts": 1})
+    sent = await scene.send(SEND_MARKETING, message=text)
+    assert sent.json()["creditsUsed"] == seen["credits"]
+    for family in ("notification", None):
+        plain = (await post(scene, PREVIEW, message=text, family=family)).json()
+        assert (plain["credits"], plain["mention"]) == (1.0, None)
 
 
 @pytest.mark.parametrize(
@@ -324,6 +351,7 @@ async def test_a_preview_says_what_a_text_costs_and_why(scene: Scene) -> None:
         (b'{"message":null}', 30),
         (b'{"message":""}', 30),
         (b'{"message":1}', 1001),
+        (b'{"message":"a","family":"postcard"}', 1001),
         (b'{"message":"\\ud800"}', 73),
         (b'{"message":"' + b"a" * 10_001 + b'"}', 32),
         (b"[", 73),

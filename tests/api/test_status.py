@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from api_scene import HOUR, KEY, NOW, NUMBER, SECOND, STATUS, STRANGER_KEY, Scene, open_scene
+from api_scene import HOUR, KEY, NOW, NUMBER, SECOND, SEND_MARKETING, STATUS, STRANGER_KEY, Scene, open_scene
 
 from chappe.core.message import AttemptReport, DoubtBegan, Verdict
 
+SUNDAY_EVENING = NOW + 58 * HOUR
+"""NOW is a Friday, 09:00 in Paris."""
+MONDAY_MORNING = NOW + 71 * HOUR
 BY_NUMBER = "identifier=%2B33612345678"
 
 
@@ -113,6 +116,33 @@ async def test_a_part_not_sent_yet_has_no_time(scene: Scene) -> None:
     id_ = await scene.sent(message="a" * 161)
     parts = (await scene.status_of(id_))["parts"]
     assert parts == [{"part": 1, "state": "queued"}, {"part": 2, "state": "queued"}]
+
+
+async def test_marketing_held_on_a_sunday_says_until_when_and_by_which_rule(scene: Scene) -> None:
+    scene.now = SUNDAY_EVENING
+    id_ = await scene.sent(SEND_MARKETING)
+    answer = await scene.status_of(id_)
+    assert list(answer) == sorted(answer)
+    held = {"heldBy": "fr-af2m-2026:sunday", "heldUntil": MONDAY_MORNING}
+    assert held.items() <= answer.items()
+    assert (answer["state"], answer["stateDate"], "scheduled" in answer) == ("submitted", SUNDAY_EVENING, False)
+    scene.now = MONDAY_MORNING
+    assert not held.keys() & (await scene.status_of(id_)).keys()
+
+
+async def test_a_message_with_a_date_is_scheduled_and_one_in_closed_hours_is_held(scene: Scene) -> None:
+    scheduled = await scene.status_of(await scene.sent(date=SUNDAY_EVENING))
+    assert (scheduled["scheduled"], "heldBy" in scheduled) == (SUNDAY_EVENING, False)
+    both = await scene.status_of(await scene.sent(SEND_MARKETING, date=SUNDAY_EVENING))
+    assert (both["heldUntil"], "scheduled" in both) == (MONDAY_MORNING, False)
+    open_hours = await scene.status_of(await scene.sent(SEND_MARKETING, date=MONDAY_MORNING))
+    assert (open_hours["scheduled"], "heldUntil" in open_hours) == (MONDAY_MORNING, False)
+
+
+async def test_a_message_taken_back_waits_no_more(scene: Scene) -> None:
+    id_ = await scene.sent(SEND_MARKETING, date=SUNDAY_EVENING)
+    await scene.client.post(f"/v2/messages/{id_}/cancel")
+    assert not {"heldBy", "heldUntil", "scheduled"} & (await scene.status_of(id_)).keys()
 
 
 # --- how it is asked -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chappe.cli import main
+from chappe.core.hours import DEFAULT_PACK, PACKS, REGIONS
 from chappe.core.message import Key
 from chappe.storage.sqlite import SqliteStore, open_sqlite
 
@@ -188,6 +189,9 @@ def test_settings_change_one_by_one(cli: CliRunner) -> None:
         "notifyOptedOut": True,
         "optoutScope": "account",
         "linkLifetimeSeconds": 31_536_000,
+        "hours": None,
+        "region": None,
+        "stopMention": None,
     }
     assert json.loads(result.stdout) == [expected]
     run(cli, "accounts", "set", "shop", "--sender", "", "--no-track-links")
@@ -209,7 +213,49 @@ def test_account_that_does_not_exist_is_not_made_by_a_slip(cli: CliRunner) -> No
     assert "no account is called shpo" in result.stderr
 
 
-@pytest.mark.parametrize("option", [("--sender", "été"), ("--sender", "0612345"), ("--country", "zz")])
+def test_account_chooses_its_hours_and_its_mention(cli: CliRunner) -> None:
+    create(cli)
+
+    def chosen(*options: str) -> tuple[object, ...]:
+        [account] = json.loads(run(cli, "accounts", "set", "shop", *options, "--json").stdout)
+        return account["hours"], account["region"], account["stopMention"]
+
+    packs = ("--hours", "fr-af2m-2026-tolerant", "--region", "alsace-moselle")
+    assert chosen(*packs, "--stop-mention", "36111") == ("fr-af2m-2026-tolerant", "alsace-moselle", "STOP au 36111")
+    assert chosen("--stop-mention", "Répondez STOP") == ("fr-af2m-2026-tolerant", "alsace-moselle", "Répondez STOP")
+    assert chosen("--stop-mention", "none")[2] == ""
+    assert run(cli, "accounts", "list").stdout.splitlines()[1].split()[-2:] == [
+        "fr-af2m-2026-tolerant/alsace-moselle",
+        "none",
+    ]
+    assert chosen("--hours", "", "--region", "", "--stop-mention", "") == (None, None, None)
+
+
+def test_packs_of_hours_are_listed_with_their_dates_and_sources(cli: CliRunner) -> None:
+    lines = run(cli, "hours").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == list(PACKS)
+    assert "08:00-21:30" in lines[1]
+    assert "2026-01-01" in lines[1]
+    assert "af2m" in lines[1]
+    assert "alsace-moselle" in lines[-1]
+    listed = json.loads(run(cli, "hours", "--json").stdout)
+    assert (listed["default"], list(listed["packs"]), listed["regions"]) == (DEFAULT_PACK, list(PACKS), list(REGIONS))
+    assert listed["packs"]["none"]["opens"] is None
+    assert listed["packs"][DEFAULT_PACK]["closes"] == "21:30"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--sender", "été"),
+        ("--sender", "0612345"),
+        ("--country", "zz"),
+        ("--hours", "fr-af2m-2049"),
+        ("--region", "lune"),
+        ("--stop-mention", "12"),
+        ("--stop-mention", "Soldes"),
+    ],
+)
 def test_wrong_account_setting_is_refused(cli: CliRunner, option: tuple[str, str]) -> None:
     create(cli)
     result = run(cli, "accounts", "set", "shop", *option)

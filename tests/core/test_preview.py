@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chappe.core.preview import SUGGESTIONS, Cheaper, Costly, Preview, PreviewPart, Why, preview
+from chappe.core.optout import mention_of
+from chappe.core.preview import SUGGESTIONS, Appended, Cheaper, Costly, Preview, PreviewPart, Why, preview
 from chappe.core.text import Alphabet, encode, segment, uncodable
 
 
@@ -127,3 +128,18 @@ def test_the_cheaper_text_is_cheaper(text: str) -> None:
     seen = preview(text)
     if seen.cheaper is not None:
         assert seen.cheaper.parts == len(segment(seen.cheaper.text).parts) < len(seen.parts)
+
+
+# --- the STOP mention ------------------------------------------------------------------------------------
+
+MENTION = mention_of("36111")
+
+
+def test_the_mention_is_seen_with_what_it_costs() -> None:
+    seen = preview("a" * 150, MENTION)
+    assert "".join(part.text for part in seen.parts) == f"{'a' * 150} STOP au 36111"
+    assert (seen.credits, seen.mention) == (2.0, Appended(MENTION, parts=1))
+
+
+def test_a_text_that_tells_how_to_stop_gets_no_other_mention() -> None:
+    assert preview("Soldes. STOP au 36111", MENTION) == preview("Soldes. STOP au 36111")

@@ -110,18 +110,24 @@ class Messages:
         reply = None
         if message.reply_at is not None:
             reply = await self._store.find_reply(message.account, message.id)
-        return status_answer(message, parts, reply)
+        return status_answer(message, self._now_ms(), parts, reply)
 
 
-def status_answer(message: Message, parts: Sequence[PartAnswer] = (), reply: Reply | None = None) -> StatusAnswer:
+def status_answer(
+    message: Message, now: int, parts: Sequence[PartAnswer] = (), reply: Reply | None = None
+) -> StatusAnswer:
     """What became of a message, with what is known of its parts and of its first reply."""
     state = lifecycle.public_state(message)
+    waits_until = _or_unset(lifecycle.waits_until(message, now))
+    is_held = message.held_by is not None
     return StatusAnswer(
         bounced=_or_unset(message.bounced_at),
         category=_or_unset(message.category),
         cause=_or_unset(message.cause),
         delivered=_or_unset(message.delivered_at),
         error=_or_unset(message.error_at),
+        heldBy=_or_unset(message.held_by if waits_until else None),
+        heldUntil=waits_until if is_held else msgspec.UNSET,
         id=message.id,
         identifier=message.number,
         inDoubt=message.in_doubt or msgspec.UNSET,
@@ -130,6 +136,7 @@ def status_answer(message: Message, parts: Sequence[PartAnswer] = (), reply: Rep
         reply=_or_unset(message.reply_at),
         replyMessage=msgspec.UNSET if reply is None else reply.text,
         resent=message.resent or msgspec.UNSET,
+        scheduled=msgspec.UNSET if is_held else waits_until,
         sent=_or_unset(message.sent_at),
         state=state.public_name,
         stateDate=lifecycle.times(message)[state],

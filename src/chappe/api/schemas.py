@@ -42,6 +42,9 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
     cause: str | UnsetType = UNSET
     delivered: int | UnsetType = UNSET
     error: int | UnsetType = UNSET
+    heldBy: str | UnsetType = UNSET  # noqa: N815
+    """The pack of hours and the rule of it that it waits by."""
+    heldUntil: int | UnsetType = UNSET  # noqa: N815
     id: int
     identifier: str
     inDoubt: int | UnsetType = UNSET  # noqa: N815
@@ -50,6 +53,8 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
     reply: int | UnsetType = UNSET
     replyMessage: str | UnsetType = UNSET  # noqa: N815
     resent: int | UnsetType = UNSET
+    scheduled: int | UnsetType = UNSET
+    """It waits for the date that was asked for."""
     sent: int | UnsetType = UNSET
     state: str
     stateDate: int  # noqa: N815

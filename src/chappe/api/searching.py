@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from enum import IntEnum
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,7 +21,8 @@ from chappe.api.schemas import StatusAnswer
 from chappe.api.services import Services
 from chappe.api.statistics import is_test, json_answer
 from chappe.core.lifecycle import public_state
-from chappe.core.message import Attempt, Cancellation, LinkClicks, LoggedFact, Message, MessageId, State
+from chappe.core.message import Attempt, Cancellation, Family, LinkClicks, LoggedFact, Message, MessageId, State
+from chappe.core.optout import mention_for
 from chappe.core.preview import Preview, preview
 
 MOST_AT_ONCE = 10_000
@@ -88,6 +90,7 @@ class FactAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: int | UnsetType = UNSET
     treatment: str | UnsetType = UNSET
     uncertain: bool | UnsetType = UNSET
+    until: int | UnsetType = UNSET
     verdict: str | UnsetType = UNSET
 
 
@@ -102,8 +105,12 @@ class LinkAnswer(msgspec.Struct, kw_only=True):
     expires: int | UnsetType = UNSET
 
 
-class TimelineAnswer(msgspec.Struct):
+class TimelineAnswer(msgspec.Struct, kw_only=True):
     status: StatusAnswer
+    due: int
+    """When it may leave, or might."""
+    heldBy: str | UnsetType = UNSET  # noqa: N815
+    """Why that is not when it was asked for; here it stays."""
     attempts: list[AttemptAnswer]
     facts: list[FactAnswer]
     links: list[LinkAnswer]
@@ -111,6 +118,8 @@ class TimelineAnswer(msgspec.Struct):
 
 class PreviewBody(msgspec.Struct):
     message: str | None = None
+    family: Literal["notification", "marketing"] | None = None
+    """Marketing carries the account's STOP mention."""
 
 
 # --- routes ------------------------------------------------------------------------------------------
@@ -136,7 +145,8 @@ class Searching:
                 found = await self._store.find_latest_of(key.account.id, numbers)
             case _:
                 raise Problem(INVALID_PARAMETER, "snapshotIds")
-        return json_answer(BulkAnswer([None if message is None else status_answer(message) for message in found]))
+        now = self._services.now_ms()
+        return json_answer(BulkAnswer([None if message is None else status_answer(message, now) for message in found]))
 
     async def list_messages(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)
@@ -158,7 +168,8 @@ class Searching:
 
         start = None if before is None else read_id(before, "before")
         found, next_ = await _look_through(read, start, wanted, since, limit)
-        messages = [status_answer(message) for message in found]
+        now = self._services.now_ms()
+        messages = [status_answer(message, now) for message in found]
         return json_answer(MessagesAnswer(messages, UNSET if next_ is None else str(next_)))
 
     async def show_timeline(self, request: Request) -> Answer:
@@ -171,21 +182,25 @@ class Searching:
         links = await self._store.list_links(key.account.id, message)
         return json_answer(
             TimelineAnswer(
-                status_answer(journey.message),
-                [_attempt_answer(attempt) for attempt in journey.attempts],
-                [_fact_answer(logged) for logged in facts],
-                [_link_answer(link) for link in links],
+                status=status_answer(journey.message, self._services.now_ms()),
+                due=journey.message.due_at,
+                heldBy=UNSET if journey.message.held_by is None else journey.message.held_by,
+                attempts=[_attempt_answer(attempt) for attempt in journey.attempts],
+                facts=[_fact_answer(logged) for logged in facts],
+                links=[_link_answer(link) for link in links],
             )
         )
 
     async def preview(self, request: Request) -> Answer:
-        await authenticate(self._store, request.headers)
-        text = decode_json(await request.read_body(), _preview_body, {}).message
+        key = await authenticate(self._store, request.headers)
+        body = decode_json(await request.read_body(), _preview_body, {})
+        text = body.message
         if not text:
             raise Problem(NO_TEXT, "message")
         if len(text) > LONGEST_PREVIEW:
             raise Problem(TOO_LONG, "message")
-        return json_answer(preview(text))
+        family = Family[(body.family or "notification").upper()]
+        return json_answer(preview(text, mention_for(key.account.settings, family, self._services.stop_mention)))
 
     async def cancel(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)
@@ -196,7 +211,7 @@ class Searching:
         message = await self._store.find_message(account, id_)
         if outcome is Cancellation.ABSENT or message is None:
             raise Problem(NO_MESSAGE)
-        return json_answer(status_answer(message))
+        return json_answer(status_answer(message, self._services.now_ms()))
 
 
 async def _look_through(

@@ -14,6 +14,7 @@ from chappe.cli.client import send, status
 from chappe.cli.cluster import cluster_demo
 from chappe.cli.common import Commands
 from chappe.cli.database import backup, copy_database, hold, migrate
+from chappe.cli.hours import hours
 from chappe.cli.links import links
 from chappe.cli.optouts import optouts
 from chappe.cli.server import demo, serve, simulate
@@ -35,6 +36,7 @@ for command in (
     accounts,
     credit_commands,
     limits,
+    hours,
     webhooks,
     optouts,
     links,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,7 @@ def list_accounts(as_json: bool, database: str | None, config: Path | None) -> N
     epilog=examples(
         "chappe accounts set shop --sender MyShop --track-links",
         "chappe accounts set shop --country BE --no-notify-opted-out",
+        "chappe accounts set shop --hours fr-af2m-2026-tolerant --region alsace-moselle --stop-mention 36111",
     ),
 )
 @click.argument("name")
@@ -164,6 +166,17 @@ def list_accounts(as_json: bool, database: str | None, config: Path | None) -> N
     type=click.IntRange(60, 315_360_000),
     help="How long tracked links lead on; a year unless told otherwise.",
 )
+@click.option(
+    "--hours", metavar="PACK", help="When marketing may leave, see `chappe hours`; an empty one: the default."
+)
+@click.option(
+    "--region", metavar="REGION", help="Where its recipients live, see `chappe hours`; an empty one: anywhere."
+)
+@click.option(
+    "--stop-mention",
+    metavar="CODE|TEXT",
+    help="What stands behind marketing texts: a short code, or a line; none: nothing; an empty one: the server's.",
+)
 @json_option
 @database_options
 def set_account(
@@ -175,26 +188,35 @@ def set_account(
     notify_opted_out: bool | None,
     optout_scope: str | None,
     link_lifetime: int | None,
+    hours: str | None,
+    region: str | None,
+    stop_mention: str | None,
     as_json: bool,
     database: str | None,
     config: Path | None,
 ) -> None:
     """Change an account's settings; what is not given stays. Prints them as they are then."""
-    changes: dict[str, Any] = {
+    plain = {
         "international": international,
         "track_links": track_links,
         "notify_opted_out": notify_opted_out,
         "link_lifetime_seconds": link_lifetime,
     }
+    given: dict[str, Any] = {field: value for field, value in plain.items() if value is not None}
     if optout_scope is not None:
         from chappe.core.message import OptOutScope
 
-        changes["optout_scope"] = OptOutScope(optout_scope)
+        given["optout_scope"] = OptOutScope(optout_scope)
     if sender is not None:
-        changes["default_sender"] = _sender(sender)
+        given["default_sender"] = _sender(sender)
     if country is not None:
-        changes["country"] = _country(country)
-    given = {field: value for field, value in changes.items() if value is not None or field == "default_sender"}
+        given["country"] = _country(country)
+    if hours is not None:
+        given["hours"] = _pack(hours)
+    if region is not None:
+        given["region"] = _region(region)
+    if stop_mention is not None:
+        given["stop_mention"] = _mention(stop_mention)
 
     async def change(store: Store) -> Account:
         from dataclasses import replace
@@ -242,6 +264,40 @@ def _country(text: str) -> str:
     return text.upper()
 
 
+def _pack(text: str) -> str | None:
+    from chappe.core.hours import PACKS
+
+    return _one_of(PACKS, text, "--hours")
+
+
+def _region(text: str) -> str | None:
+    from chappe.core.hours import REGIONS
+
+    return _one_of(REGIONS, text, "--region")
+
+
+def _one_of(names: Iterable[str], text: str, option: str) -> str | None:
+    if text and text not in names:
+        raise click.BadParameter(f"one of {', '.join(names)}", param_hint=option)
+    return text or None
+
+
+def _mention(text: str) -> str | None:
+    from chappe.core.errors import Invalid
+    from chappe.core.optout import LONGEST_MENTION, read_mention
+
+    if text == "none":
+        return ""
+    try:
+        return read_mention(text) if text else None
+    except Invalid as error:
+        raise click.BadParameter(
+            f'a short code such as 36111, a line such as "STOP au 36111" (up to {LONGEST_MENTION} characters, '
+            "GSM 03.38), or none",
+            param_hint="--stop-mention",
+        ) from error
+
+
 def _key_row(key: Key) -> dict[str, object]:
     return {
         "id": key.id,
@@ -267,6 +323,9 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
                     "notifyOptedOut": account.settings.notify_opted_out,
                     "optoutScope": account.settings.optout_scope.value,
                     "linkLifetimeSeconds": account.settings.link_lifetime_seconds,
+                    "hours": account.settings.hours,
+                    "region": account.settings.region,
+                    "stopMention": account.settings.stop_mention,
                 }
                 for account in found
             ]
@@ -280,11 +339,15 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
             "yes" if account.settings.international else "no",
             "yes" if account.settings.track_links else "no",
             "yes" if account.settings.notify_opted_out else "no",
+            "/".join(filter(None, (account.settings.hours or "default", account.settings.region))),
+            {None: "default", "": "none"}.get(account.settings.stop_mention, account.settings.stop_mention or ""),
             "blocked" if account.blocked else "",
         )
         for account in found
     ]
-    print_table(("ACCOUNT", "SENDER", "COUNTRY", "ABROAD", "TRACKS LINKS", "NOTIFIES OPTED OUT", ""), rows)
+    print_table(
+        ("ACCOUNT", "SENDER", "COUNTRY", "ABROAD", "TRACKS LINKS", "NOTIFIES OPTED OUT", "HOURS", "STOP", ""), rows
+    )
 
 
 def _date(at_ms: int) -> str:

@@ -283,6 +283,11 @@ def expires_at(message: Message) -> int:
     return message.due_at + message.validity_ms
 
 
+def waits_until(message: Message, now: int) -> int | None:
+    """When an undecided message may leave, if that is still to come: it is scheduled, or held (`held_by`)."""
+    return message.due_at if message.delivery is Delivery.SUBMITTED and now < message.due_at else None
+
+
 def overdue(
     journey: Journey, now: int, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS
 ) -> list[Fact]:

@@ -46,6 +46,11 @@ def parse_mention(raw: str) -> Mention:
     return Mention(mention)
 
 
+def read_mention(raw: str) -> Mention:
+    """A short code as its usual mention, anything else as an account's own. Raises Invalid 1001."""
+    return mention_of(raw) if re.fullmatch("[0-9]+", raw) else parse_mention(raw)
+
+
 def mention_for(settings: Settings, family: Family, installation: Mention | None) -> Mention | None:
     """What the account wants behind its texts of this family: its own mention, else the installation's; only marketing
     has one."""

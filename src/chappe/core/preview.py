@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from chappe.core.optout import Mention, with_mention
 from chappe.core.text import Alphabet, count_parts, encode, segment, uncodable
 
 CREDITS_A_PART = 1.0
@@ -58,6 +59,15 @@ class Cheaper:
 
 
 @dataclass(slots=True, frozen=True)
+class Appended:
+    """The STOP mention that the text did not have."""
+
+    text: str
+    parts: int
+    """Of the text without it."""
+
+
+@dataclass(slots=True, frozen=True)
 class Preview:
     """Positions count code points, as Python does; JavaScript counts characters beyond U+FFFF twice."""
 
@@ -68,10 +78,16 @@ class Preview:
     costly: tuple[Costly, ...]
     cheaper: Cheaper | None
     """None unless it saves a part."""
+    mention: Appended | None = None
 
 
-def preview(text: str) -> Preview:
-    """Never raises, whatever the text: more parts than may be sent, none, and what cannot be sent included."""
+def preview(text: str, mention: Mention | None = None) -> Preview:
+    """The text with the mention, which is put behind it unless it tells how to stop already.
+
+    Never raises, whatever the text: more parts than may be sent, none, and what cannot be sent included.
+    """
+    bare, text = text, with_mention(text, mention)
+    appended = None if mention is None or text == bare else Appended(mention, count_parts(bare))
     segmented = segment(text)
     costly = tuple(_find_costly(text, segmented.alphabet))
     return Preview(
@@ -81,6 +97,7 @@ def preview(text: str) -> Preview:
         len(segmented.parts) * CREDITS_A_PART,
         costly,
         _cheapen(text, costly, len(segmented.parts)),
+        appended,
     )
 
 

@@ -20,6 +20,7 @@ from chappe.cli import main as chappe
 from chappe.connectors.smpp import SmppSettings
 from chappe.connectors.translation import TREATMENTS, UNCERTAIN
 from chappe.core import lifecycle
+from chappe.core.hours import DEFAULT_PACK, PACKS
 from chappe.core.lifecycle import DISPROVED_BY_ENGAGEMENT, DOUBT_LASTS_MS, ENGAGEMENT, PUBLIC, TRANSITIONS, UNDECIDED
 from chappe.core.message import (
     Attempt,
@@ -188,6 +189,31 @@ def operator_settings() -> str:
     return _settings_of(SmppSettings, "CHAPPE_OPERATORS__NAME__{}", leave_out={"name"})
 
 
+def packs() -> str:
+    rows = []
+    for name, pack in PACKS.items():
+        hours = pack.hours
+        days = (
+            [
+                word
+                for word, open_ in (("Sundays", hours.sundays), ("public holidays", hours.public_holidays))
+                if not open_
+            ]
+            if hours
+            else []
+        )
+        rows.append(
+            (
+                f"{_code(name)}, the default" if name == DEFAULT_PACK else _code(name),
+                f"{hours.opens:%H:%M} to {hours.closes:%H:%M}" if hours else "always",
+                ", ".join(days) or "no day",
+                str(pack.since or ""),
+                pack.source,
+            )
+        )
+    return _table(("pack", "hours", "closed on", "since", "source"), rows)
+
+
 def commands() -> str:
     return _table(("command", "what it does"), list(_commands(chappe, "chappe")))
 
@@ -268,6 +294,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "treatments": treatments,
     "settings": settings,
     "operator-settings": operator_settings,
+    "packs": packs,
     "commands": commands,
 }
 """What can be printed, by the name in the mark."""

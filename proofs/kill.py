@@ -92,6 +92,7 @@ async def prove(
             stack.push_async_callback(asyncio.to_thread, server.node.stop)
             await server.start()
         key = await asyncio.to_thread(servers[0].node.create_key, "proof")
+        await asyncio.to_thread(servers[0].node.command, "accounts", "set", "proof", "--hours", "none")  # at night, too
         ids: dict[str, str] = {}
         moments = sorted(chance.sample(range(sends // 20, sends), kills))
         numbers = iter(range(sends))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from chappe.app import Node
 from chappe.connectors.smpp import SmppSettings
+from chappe.core import hours
+from chappe.core.errors import ChappeError
 from chappe.simulator import Mood, Simulator
 
 StartNode = Callable[..., Awaitable[Node]]
@@ -213,3 +217,35 @@ async def test_system_on_hold_accepts_and_sends_once_it_is_let_go(
     await node.store.hold(False, 2)
     await client.status_once(sent, ended_as("delivered", ["sent"]))
     assert len(operator.ledger or []) == 1
+
+
+async def test_marketing_reaches_a_phone_with_the_operator_s_short_code_to_stop_it(
+    start_node: StartNode, client_of: ClientOf, stack: AsyncExitStack
+) -> None:
+    operator, settings = await an_operator(stack)
+    settings = msgspec.structs.replace(settings, sender="36111")
+    node = await start_node(settings)
+    client = await client_of(node)
+    account = await node.store.find_account("shop")
+    assert account is not None
+    await node.store.save_settings(account.id, replace(account.settings, hours="none"))  # whenever this runs
+    id_ = await client.send("+33612345678", "Soldes !", family="marketing")
+    await client.status_once(id_, ended_as("delivered", []))
+    assert operator.inbox == [("33612345678", "Soldes ! STOP au 36111")]
+
+
+async def test_server_without_a_mention_for_its_operators_says_so(
+    start_node: StartNode, stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, settings = await an_operator(stack)
+    await start_node(settings)
+    assert "NO STOP MENTION" in caplog.text
+
+
+async def test_server_does_not_start_without_time_zones(start_node: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise ChappeError("no time zone 'Europe/Paris' on this machine")
+
+    monkeypatch.setattr(hours, "prepare", absent)
+    with pytest.raises(ChappeError, match="time zone"):
+        await start_node()

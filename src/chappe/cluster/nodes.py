@@ -57,7 +57,10 @@ class ChildNode:
 
     def create_key(self, account: str, *, test: bool = False) -> str:
         """Works whether or not the node runs. Raises ChappeError."""
-        arguments = ["keys", "create", "--account", account, "--quiet", *(["--test"] if test else [])]
+        return self.command("keys", "create", "--account", account, "--quiet", *(["--test"] if test else []))
+
+    def command(self, *arguments: str) -> str:
+        """What a command beside the node prints. Raises ChappeError when it fails."""
         done = subprocess.run(  # noqa: S603 - our own program, no shell
             [sys.executable, "-m", "chappe", *arguments],
             check=False,
@@ -66,7 +69,7 @@ class ChildNode:
             env=self._environment,
         )
         if done.returncode:
-            raise ChappeError(f"no key could be made: {done.stderr.strip()}")
+            raise ChappeError(f"chappe {' '.join(arguments[:2])}: {done.stderr.strip()}")
         return done.stdout.strip()
 
     def begin(self) -> None:

@@ -21,7 +21,7 @@ PARIS, REUNION, GUADELOUPE = "+33612345678", "+262692123456", "+590690123456"
 @dataclass
 class OurTerms:
     live_route: str = "live"
-    public_url: str | None = None
+    links_base: str | None = None
     default_validity_ms: int = VALIDITY
     stop_mention: Mention | None = None
     token: Callable[[], str] = lambda: "Token0000000"

@@ -38,6 +38,8 @@ class Count(IntEnum):
     """Messages with such a click."""
     REPLIES = 8
     UNSUBSCRIBERS = 9
+    NEVER_LEFT = 20
+    """Ended before it was handed to an operator: cancelled, barred, or expired while it waited."""
 
 
 class Scope(IntEnum):
@@ -78,6 +80,8 @@ def reached(journey: Journey) -> int:
             bits |= _BOUNCED
         if message.error_at is not None:
             bits |= _ERRORS
+    elif message.error_at is not None:
+        bits = _NEVER_LEFT
     if message.opened_at is not None:
         bits |= _OPENERS
     if message.reply_at is not None:
@@ -154,7 +158,7 @@ def _columns(message: Message) -> _Columns:
     )
 
 
-_SENT, _SUBMITTED, _DELIVERED, _BOUNCED, _ERRORS, _OPENERS, _REPLIES, _UNSUBSCRIBERS = (
+_SENT, _SUBMITTED, _DELIVERED, _BOUNCED, _ERRORS, _OPENERS, _REPLIES, _UNSUBSCRIBERS, _NEVER_LEFT = (
     1 << count
     for count in (
         Count.SENT,
@@ -165,6 +169,7 @@ _SENT, _SUBMITTED, _DELIVERED, _BOUNCED, _ERRORS, _OPENERS, _REPLIES, _UNSUBSCRI
         Count.OPENERS,
         Count.REPLIES,
         Count.UNSUBSCRIBERS,
+        Count.NEVER_LEFT,
     )
 )
 

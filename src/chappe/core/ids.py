@@ -17,6 +17,7 @@ class Kind(IntEnum):
     FIELD = 0x5C000006
     CONTACT = 0x5C000007
     OPERATION = 0x5C000008
+    CAMPAIGN = 0x5C000009
 
 
 def hex_id(kind: Kind, number: int) -> str:

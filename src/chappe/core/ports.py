@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from chappe.core.campaigns import Campaign, CampaignId, Draft, SendOrder, Taken, Wave, Wish
 from chappe.core.contacts import Batch, Column
 from chappe.core.counts import Counts, Scope
 from chappe.core.credits import Booking, Credits, LedgerEntry
@@ -265,6 +266,79 @@ class Blacklists(Protocol):
         ...
 
 
+class Campaigns(Protocol):
+    """One text to a list. Every call names its account."""
+
+    async def create_campaign(self, draft: Draft) -> CampaignId: ...
+
+    async def find_campaign(self, account: AccountId, campaign: CampaignId, *, test: bool) -> Campaign | None: ...
+
+    async def list_campaigns(self, account: AccountId, *, test: bool, before: int, limit: int) -> list[Campaign]:
+        """The newest first, below the id `before`."""
+        ...
+
+    async def change_campaign(
+        self, account: AccountId, campaign: CampaignId, wish: Wish, now: int, *, order: SendOrder | None = None
+    ) -> tuple[Campaign | None, bool]:
+        """The campaign as it is now, None when there is none, and whether the wish was granted (`TRANSITIONS`).
+
+        Once a pause or a cancellation returns, no claim lets a message leave of which nothing has left.
+        """
+        ...
+
+    async def delete_campaign(self, account: AccountId, campaign: CampaignId, now: int) -> bool | None:
+        """False when it cannot be deleted as it is, None when there is none."""
+        ...
+
+    async def due_campaigns(self, now: int, limit: int) -> list[tuple[CampaignId, AccountId]]:
+        """Those that a node has something to do for."""
+        ...
+
+    async def take_campaign(
+        self, account: AccountId, campaign: CampaignId, holder: str, lease_ms: int, now: int
+    ) -> Taken | None:
+        """Leases it to one node; None while another has it, or when there is nothing to do any more."""
+        ...
+
+    async def leave_campaign(self, account: AccountId, campaign: CampaignId, holder: str) -> None: ...
+
+    async def expand(self, wave: Wave) -> Campaign | None:
+        """Stores the messages of a wave as `accept` does, and in the same transaction how far the campaign has come.
+
+        None, and nothing is stored, when the campaign is not being sent any more or has come further already.
+        """
+        ...
+
+    async def unshelve(self, account: AccountId, campaign: CampaignId, limit: int) -> int:
+        """Puts up to `limit` parts back on the queue that were taken out of the way while the campaign was paused."""
+        ...
+
+    async def finish_campaign(self, account: AccountId, campaign: CampaignId, now: int) -> bool:
+        """Its last message has left or ended."""
+        ...
+
+    async def cancel_messages(self, account: AccountId, campaign: CampaignId, limit: int, now: int) -> int:
+        """Takes back those of the next `limit` messages of a cancelled campaign of which nothing has left; returns at
+        how many it looked."""
+        ...
+
+    async def find_barred(self, sends: Sequence[SendMessage]) -> list[int | None]:
+        """Why `accept` would refuse each of them now because of the lists (12, 13, 14), in their order."""
+        ...
+
+    async def list_campaign_entries(
+        self, account: AccountId, listing: Listing, campaign: CampaignId, *, test: bool, after: int, limit: int
+    ) -> list[Entry]:
+        """Opt-outs or bounces that its messages made, behind the id `after`."""
+        ...
+
+    async def list_campaign_replies(
+        self, account: AccountId, campaign: CampaignId, *, test: bool, after: int, limit: int
+    ) -> list[Reply]:
+        """What was answered to its messages, without STOPs."""
+        ...
+
+
 class Searching(Protocol):
     """Many messages at once, or everything about one. Every call names its account."""
 
@@ -444,6 +518,7 @@ class Store(
     Allowing,
     Counting,
     Contacts,
+    Campaigns,
     Notifying,
     Telling,
     Protocol,

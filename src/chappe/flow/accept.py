@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from chappe.core import hours
+from chappe.core.campaigns import read_public_id
 from chappe.core.errors import Invalid, TooMuch
 from chappe.core.message import (
     Accepted,
@@ -109,11 +110,13 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
     """
     account = key.account
     number = parse_mobile(request.number or "", account.settings.country, international=account.settings.international)
-    text = _check_text(request.message)
+    text = check_text(request.message)
     sender = parse_sender(request.sender) if request.sender else account.settings.default_sender
-    wished = _read_date(request.date, now)
-    campaign = _check_name(request.campaign, 40, "campaignName")
-    category = _check_name(request.category, 45, "category")
+    wished = read_date(request.date, now)
+    campaign = check_name(request.campaign, 40, "campaignName")
+    if campaign and read_public_id(campaign):
+        raise Invalid(40, "campaignName")  # it would count among the messages of that campaign
+    category = check_name(request.category, 45, "category")
     validity_ms = _read_validity(request.validity_seconds, terms)
     route = SIMULATOR if key.test else terms.live_route
     test = route == SIMULATOR
@@ -128,7 +131,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         parts=_count_parts(text),
         route=route,
         test=test,
-        policy=_choose_policy(account, family, category),
+        policy=choose_policy(account, family, category),
         accepted_at=now,
         due_at=due_at,
         validity_ms=validity_ms,
@@ -173,7 +176,7 @@ _NOT_AT_THE_END = ".,;:!?'’”»*_)]}"
 """Punctuation that belongs to the sentence, not to the address in it."""
 
 
-def _check_text(message: str | None) -> str:
+def check_text(message: str | None) -> str:
     if message is None or not message.strip():
         raise Invalid(30, "message")
     if uncodable(message) is not None:
@@ -181,7 +184,7 @@ def _check_text(message: str | None) -> str:
     return message
 
 
-def _read_date(date: int | float | str | None, now: int) -> int:
+def read_date(date: int | float | str | None, now: int) -> int:
     if date is None:
         return now
     if isinstance(date, str):
@@ -195,7 +198,7 @@ def _read_date(date: int | float | str | None, now: int) -> int:
     return max(int(date), now)
 
 
-def _check_name(name: str | None, code: int, field: str) -> str | None:
+def check_name(name: str | None, code: int, field: str) -> str | None:
     if not name:
         return None
     if len(name) > MAX_NAME or _NO_NAME.search(name):
@@ -214,26 +217,40 @@ def _read_validity(seconds: int | None, terms: Terms) -> int:
 def _track_links(
     text: str, asked: bool | None, account: Account, terms: Terms, due_at: int
 ) -> tuple[str, tuple[TrackedLink, ...]]:
-    """The text with its addresses replaced by short links; one link for each different address."""
     if not (account.settings.track_links if asked is None else asked):
         return text, ()
-    if terms.links_base is None:
+    prefix = link_prefix(terms.links_base)
+    if prefix is None:
         if asked:
             raise Invalid(1001, "trackLinks")
         return text, ()
-    prefix = f"{terms.links_base.rstrip('/')}/l/"
+    return track_links(text, prefix, links_end_at(account, due_at), terms.token)
+
+
+def link_prefix(links_base: str | None) -> str | None:
+    """What stands before the token in a tracked link."""
+    return None if links_base is None else f"{links_base.rstrip('/')}/l/"
+
+
+def links_end_at(account: Account, due_at: int) -> int:
+    return due_at + account.settings.link_lifetime_seconds * 1000
+
+
+def track_links(
+    text: str, prefix: str, expires_at: int, token: Callable[[], str]
+) -> tuple[str, tuple[TrackedLink, ...]]:
+    """The text with its addresses replaced by short links; one link for each different address."""
     tokens: dict[str, str] = {}
 
     def shorten(found: re.Match[str]) -> str:
         url = _trim(found[0])
-        if url.startswith(prefix) or not _has_host(url):
+        if url.startswith(prefix) or not has_host(url):
             return found[0]
-        token = tokens.get(url) or tokens.setdefault(url, terms.token())
-        return prefix + token + found[0][len(url) :]
+        short = tokens.get(url) or tokens.setdefault(url, token())
+        return prefix + short + found[0][len(url) :]
 
     text = _URL.sub(shorten, text)
-    expires_at = due_at + account.settings.link_lifetime_seconds * 1000
-    return text, tuple(TrackedLink(token, url, expires_at) for url, token in tokens.items())
+    return text, tuple(TrackedLink(short, url, expires_at) for url, short in tokens.items())
 
 
 def _trim(url: str) -> str:
@@ -246,7 +263,7 @@ def _trim(url: str) -> str:
     return url
 
 
-def _has_host(url: str) -> bool:
+def has_host(url: str) -> bool:
     try:
         return bool(urlsplit(url).hostname)
     except ValueError:  # "http://[" and the like
@@ -261,7 +278,7 @@ def _count_parts(text: str) -> int:
     return parts
 
 
-def _choose_policy(account: Account, family: Family, category: str | None) -> InDoubtPolicy:
+def choose_policy(account: Account, family: Family, category: str | None) -> InDoubtPolicy:
     if category is not None:
         chosen = account.settings.policies.get(category)
         if chosen is not None:

@@ -34,7 +34,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import allowances, blacklists, counters, links, lists, webhooks, work
+from chappe.storage import allowances, blacklists, campaigns, counters, links, lists, webhooks, work
 from chappe.storage.engine import Engine
 from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Steps, Workspace
@@ -67,6 +67,7 @@ EACH: Mapping[str, Job] = {
     **{kind: links.job(kind) for kind in links.JOBS},
     **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
     **{kind: lists.job(kind) for kind in lists.JOBS},
+    **campaigns.JOBS,
 }
 """The kinds of job that are done one after the other, each with a fresh view of the rows; `accept`, `settle` and
 `draw_tokens` are done together."""
@@ -263,6 +264,7 @@ class StoreCalls(
     SearchCalls,
     links.LinkCalls,
     lists.ListCalls,
+    campaigns.CampaignCalls,
     webhooks.WebhookCalls,
 ):
     """`core.ports.Store`, for an engine that says how, and how it is listened to and closed."""

@@ -10,6 +10,7 @@ of several nodes, run at the same time; what keeps them apart is said in `work` 
     notify    webhooks claimed and their outcomes      waits for nobody either, and is as busy as settle
     lists     contacts, imports                        holds a list, one job at a time: batches of imports are long
     limits    tokens of keys with a rate               requests wait for it; not even connected without one
+    expand    campaigns turned into messages           a thousand at a time: no single send waits for them
     other     replies, links, sweep, accounts, keys    whatever is rare
     reading   every look-up                            never in a transaction
 
@@ -37,7 +38,17 @@ from chappe.storage.work import Row, Steps
 
 log = logging.getLogger(__name__)
 
-WORKERS = {"accept": 2, "settle": 2, "claim": 2, "notify": 1, "lists": 1, "limits": 1, "other": 2, "reading": 2}
+WORKERS = {
+    "accept": 2,
+    "settle": 2,
+    "claim": 2,
+    "notify": 1,
+    "lists": 1,
+    "limits": 1,
+    "expand": 1,
+    "other": 2,
+    "reading": 2,
+}
 """Connections of each lane; the bell has one more."""
 MOST_AT_ONCE = {
     "accept": 1_000,
@@ -46,6 +57,7 @@ MOST_AT_ONCE = {
     "notify": 16,
     "lists": 1,
     "limits": 200,
+    "expand": 1,
     "other": 100,
     "reading": 1_000,
 }
@@ -69,6 +81,10 @@ LANES = {
     "begin_import": "lists",
     "import_contacts": "lists",
     "draw_tokens": "limits",
+    "expand": "expand",
+    "unshelve": "expand",
+    "cancel_messages": "expand",
+    "find_barred": "expand",
 }
 """The lane of each kind of job; the others take `other`."""
 
@@ -93,6 +109,10 @@ WALLED: Mapping[str, int] = {
     "read_contacts": 0,
     "read_refused": 0,
     "list_ledger": 0,
+    "find_campaign": 1,
+    "list_campaigns": 0,
+    "read_entries_of_campaign": 0,
+    "read_replies_of_campaign": 0,
 }
 """Lists, searches and exports → where among their values the account stands."""
 

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from chappe.core import hours, lifecycle, replies, rules
+from chappe.core.campaigns import CampaignState, paused_route, public_id, read_public_id
 from chappe.core.counts import Count, Tally
 from chappe.core.lifecycle import Effect, Journey, ListBounce, Requeue, Unqueue
 from chappe.core.limits import Limits
@@ -92,9 +93,15 @@ BEFORE_RESTORE = "@restore"
 """In the place of the connector that may have sent a part after the backup was made; no operator can be called so."""
 
 
+ROUNDS = 5
+"""How often one claim takes again, when nothing of what it took may leave."""
+SHELVED_AT_ONCE = 2_000
+"""Due parts among which one claim looks for more of a paused campaign."""
+
+
 OPT_OUTS = "opt-outs"
-"""Locked by claims together, and alone by whoever adds an opt-out: once a STOP is stored, no claim that has not seen it
-is still to be stored, so that nothing leaves after it."""
+"""Locked by claims together, and alone by whoever adds an opt-out, or pauses or cancels a campaign: once that is
+stored, no claim that has not seen it is still to be stored, so that nothing leaves after it."""
 
 
 # --- records and rows --------------------------------------------------------------------------------
@@ -410,14 +417,7 @@ def accept(sends: Sequence[SendMessage]) -> Steps[list[Accepted | NotAccepted]]:
         if answer is not None and answer[2] > send.accepted_at - WEEK_MS:
             results[index] = _repeat(send, *answer[:2])
             continue
-        code = rules.barred(
-            entries[send.number, send.test],
-            send.account,
-            send.number,
-            send.sender,
-            test=send.test,
-            exempt_from_optout=send.exempt_from_optout,
-        )
+        code = _barred(entries[send.number, send.test], send)
         refusal = allowed.refuses(send) if code is None else NotAccepted(code)
         if refusal is not None:
             results[index] = refusal
@@ -460,6 +460,23 @@ def _list_entries(keys: Collection[tuple[str, bool]]) -> Steps[defaultdict[tuple
         entry = rules.ListEntry(account, rules.Listing(listing), bool(by_message), sender)
         entries[number, bool(test)].append(entry)
     return entries
+
+
+def find_barred(sends: Sequence[SendMessage]) -> Steps[list[int | None]]:
+    """See `ports.Campaigns.find_barred`."""
+    entries = yield from _list_entries({(send.number, send.test) for send in sends})
+    return [_barred(entries[send.number, send.test], send) for send in sends]
+
+
+def _barred(entries: Sequence[rules.ListEntry], send: SendMessage) -> int | None:
+    return rules.barred(
+        entries,
+        send.account,
+        send.number,
+        send.sender,
+        test=send.test,
+        exempt_from_optout=send.exempt_from_optout,
+    )
 
 
 def _insert_messages(sends: Sequence[tuple[SendMessage, int]]) -> Steps[list[MessageId]]:
@@ -567,7 +584,11 @@ def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, n
     yield from lock(f"connector {connector}", OPT_OUTS, alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
-    _, submissions = yield from _take(work, connector, epoch, route, limit, now, may_hold=True)
+    submissions: list[Submission] = []
+    for _ in range(ROUNDS):
+        taken, submissions = yield from _take(work, connector, epoch, route, limit, now, may_hold=True)
+        if submissions or not taken:
+            break
     return submissions
 
 
@@ -584,12 +605,20 @@ def _take(
     messages = [journey.message for journey, _ in journeys]
     barred = yield from _opted_out(messages)
     held = (yield from _out_of_hours(messages, now)) if may_hold else {}
-    submissions, rows = [], []
+    withheld = (yield from _withheld(messages)) if may_hold else {}
+    due_of = {(id_, part): due_at for due_at, id_, part in taken}
+    submissions, rows, shelved = [], [], []
     for journey, part in journeys:
         message = journey.message
         if not is_queued(journey, part):
             continue
-        if message.id in barred:
+        state = withheld.get((message.account, message.campaign or ""))
+        if state is not None and lifecycle.is_cancellable(journey):  # what has begun to leave goes on
+            if state is CampaignState.PAUSED:
+                shelved.append((journey, part))
+            else:
+                work.advance(message.id, Cancelled(now))
+        elif message.id in barred:
             work.advance(message.id, Barred(now, "unsubscribed"))
         elif now >= lifecycle.expires_at(message):
             work.advance(message.id, TimedOut(now, "expired"))
@@ -612,7 +641,32 @@ def _take(
             )
     yield from tell("insert_attempt", rows)
     yield from work.save()
+    yield from _shelve(shelved, due_of, route, now)
     return len(taken), submissions
+
+
+def _withheld(messages: Sequence[Message]) -> Steps[dict[tuple[AccountId, str], CampaignState]]:
+    """The campaigns of these messages that are paused or cancelled."""
+    named = {message.campaign for message in messages if message.campaign}
+    ids = sorted({(id_,) for name in named if (id_ := read_public_id(name))})
+    rows = yield from ask("find_withheld", ids)
+    return {(AccountId(account), public_id(id_)): CampaignState(state) for id_, account, state in rows}
+
+
+def _shelve(
+    parts: Sequence[tuple[Journey, int]], due_of: Mapping[tuple[MessageId, int], int], route: str, now: int
+) -> Steps[None]:
+    """Takes parts of paused campaigns out of the way of others, and with them what is due next of those campaigns."""
+    rows, campaigns = [], set()
+    for journey, part in parts:
+        message = journey.message
+        id_ = read_public_id(message.campaign or "")
+        if id_:
+            shelf = paused_route(id_)
+            rows.append((message.id, part, shelf, int(message.family), due_of[message.id, part]))
+            campaigns.add((shelf, route, int(message.family), now, SHELVED_AT_ONCE, message.campaign, message.account))
+    yield from tell("shelve_part", sorted(rows))
+    yield from ask("shelve_due", sorted(campaigns))
 
 
 def doubt_queued(work: Workspace, route: str, limit: int, now: int) -> Steps[int]:

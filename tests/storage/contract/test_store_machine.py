@@ -340,6 +340,7 @@ class Story(RuleBasedStateMachine):
                 Count.OPENERS: message.opened_at is not None,
                 Count.REPLIES: message.reply_at is not None,
                 Count.UNSUBSCRIBERS: message.unsubscribed_at is not None,
+                Count.NEVER_LEFT: message.error_at is not None and not attempts,
             }
             for category in {"", message.category or ""}:
                 expected[category] = {count: n + counts[count] for count, n in expected[category].items()}

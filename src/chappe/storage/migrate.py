@@ -6,13 +6,17 @@ advisory one on PostgreSQL), and the version is read again once the lock is held
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from importlib import resources
 from typing import Protocol
 
 import apsw
 
-from chappe.core.errors import ChappeError
+from chappe.core.errors import ChappeError, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 
 class NewerSchemaError(ChappeError):
@@ -88,28 +92,63 @@ def migrate(connection: apsw.Connection, steps: Sequence[tuple[int, str]] | None
 
 
 async def migrate_postgres(connection: PostgresConnection, steps: Sequence[tuple[int, str]] | None = None) -> int:
-    """The same for PostgreSQL; a second node that starts meanwhile waits, and finds nothing left to do."""
+    """The same for PostgreSQL, beside nodes at work; a second node that starts meanwhile waits, and finds nothing left
+    to do.
+
+    All traffic waits behind a step that waits for a table. So a step waits only for a moment, lets go, and tries again.
+    Raises StoreUnavailable when it never got what it needs.
+    """
     steps = migrations("postgres") if steps is None else steps
     applied = 0
     version = 0
-    for number, sql in steps:
-        await connection.execute("BEGIN")
-        try:
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('chappe migrations', 0))")
-            await connection.execute(_VERSIONS)
-            version = await _postgres_version(connection)
-            if number > version:
-                await connection.execute(sql)
-                await connection.execute(f"INSERT INTO schema_version (number) VALUES ({number:d})")  # noqa: S608
-                applied, version = applied + 1, number
-            await connection.execute("COMMIT")
-        except BaseException:
-            await connection.execute("ROLLBACK")
-            raise
+    for step in steps:
+        for tried in range(1, STEP_TRIES + 1):
+            try:
+                before, version = await _apply(connection, *step)
+            except Exception as error:
+                if getattr(error, "sqlstate", None) not in MEANWHILE_HELD:
+                    raise
+                log.info("migration waits for a transaction", extra={"step": step[0], "tried": tried})
+                await asyncio.sleep(STEP_PAUSE_SECONDS)
+            else:
+                applied += version > before
+                break
+        else:
+            raise StoreUnavailable(
+                f"migration {step[0]} waits for a transaction that does not end, perhaps a backup: see "
+                "pg_stat_activity, and start again"
+            )
     if version > steps[-1][0]:
         raise NewerSchemaError(NewerSchemaError.__doc__)
     return applied
 
+
+async def _apply(connection: PostgresConnection, number: int, sql: str) -> tuple[int, int]:
+    """The schema's version before, and after."""
+    await connection.execute("BEGIN")
+    try:
+        # For as long as it takes: whoever has it is applying a step.
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('chappe migrations', 0))")
+        await connection.execute(f"SET LOCAL lock_timeout = '{STEP_LOCK_MS:d}ms'")
+        await connection.execute(_VERSIONS)
+        before = await _postgres_version(connection)
+        if number > before:
+            await connection.execute(sql)
+            await connection.execute(f"INSERT INTO schema_version (number) VALUES ({number:d})")  # noqa: S608
+        await connection.execute("COMMIT")
+    except BaseException:
+        await connection.execute("ROLLBACK")
+        raise
+    return before, max(before, number)
+
+
+STEP_LOCK_MS = 500
+"""Less than it takes the server to look for a deadlock: of a step and a node's transaction it is the step that gives
+in."""
+STEP_PAUSE_SECONDS = 1.0
+STEP_TRIES = 600
+MEANWHILE_HELD = {"55P03", "40P01"}
+"""SQLSTATE: lock not available, deadlock detected."""
 
 _VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_version (

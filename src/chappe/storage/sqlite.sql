@@ -8,12 +8,15 @@ WHERE false;
 -- The lives of messages -------------------------------------------------------------------------------
 
 -- name: journey_messages
-SELECT *
+SELECT id, account, number, family, category, campaign, sender, text, parts, test, policy, route, accepted_at, due_at,
+    validity_ms, previous, delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at,
+    unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged
 FROM message
 WHERE id = $1;
 
 -- name: journey_attempts
-SELECT *
+SELECT message, part, number, connector, epoch, claimed_at, reference, flagged, outcome, treatment, status, carrier_id,
+    answered_at, verdict, verdict_at
 FROM attempt
 WHERE message = $1
 ORDER BY part, number;
@@ -413,20 +416,30 @@ WHERE id = $1;
 -- Reading: at most two rows deep, each naming its account ---------------------------------------------
 
 -- name: find_message
-SELECT *
+SELECT id, account, number, family, category, campaign, sender, text, parts, test, policy, route, accepted_at, due_at,
+    validity_ms, previous, delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at,
+    unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged
 FROM message
 WHERE id = $1 AND account = $2;
 
 -- The message beside each of its attempts.
 -- name: find_journey
-SELECT m.*, a.*
+SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
+    m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at,
+    m.bounced_at, m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent,
+    m.facts, m.events, m.wake_at, m.held_by, m.charged, a.message, a.part, a.number, a.connector, a.epoch,
+    a.claimed_at, a.reference, a.flagged, a.outcome, a.treatment, a.status, a.carrier_id, a.answered_at,
+    a.verdict, a.verdict_at
 FROM message m
 LEFT JOIN attempt a ON a.message = m.id
 WHERE m.id = $1 AND m.account = $2
 ORDER BY a.part, a.number;
 
 -- name: find_latest_message
-SELECT m.*
+SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
+    m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at,
+    m.bounced_at, m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent,
+    m.facts, m.events, m.wake_at, m.held_by, m.charged
 FROM latest l
 JOIN message m ON m.id = l.message
 WHERE l.number = $1 AND l.account = $2;

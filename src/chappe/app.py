@@ -41,6 +41,7 @@ from chappe.flow.hold import Watch
 from chappe.flow.lease import Leases
 from chappe.flow.live import Live
 from chappe.flow.notify import Notifier
+from chappe.flow.rates import Rates
 from chappe.flow.settle import Settlement
 from chappe.notifier.child import Child
 from chappe.notifier.pipe import Start
@@ -240,6 +241,7 @@ class Node:
             readiness=self._readiness,
             token=_token,
             chance=secrets.token_bytes,
+            rates=Rates(time.monotonic, None if settings.database_path else self.store, _now_ms),
             live=self._live,
             webhook_networks=parse_networks(settings.webhook_networks),
             stop_mention=settings.mention,

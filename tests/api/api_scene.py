@@ -28,6 +28,7 @@ from chappe.core.message import (
 )
 from chappe.core.ports import Store
 from chappe.flow.live import Live
+from chappe.flow.rates import Rates
 from chappe.storage.sqlite import open_sqlite
 
 NOW = 1_800_000_000_000
@@ -136,6 +137,7 @@ async def open_scene(path: Path, *, public_url: str | None = PUBLIC_URL) -> Asyn
             readiness=lambda: scene.readiness,
             token=lambda: f"Token{next(counter):07}",
             chance=lambda count: bytes([next(counter) % 256] * count),
+            rates=Rates(lambda: scene.now / 1000),
             live=Live(),
         )
         app = create_app(services)

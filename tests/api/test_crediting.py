@@ -121,3 +121,18 @@ async def test_number_with_a_prefix_that_is_not_allowed_is_refused(scene: Scene)
     await scene.store.save_limits(scene.account.id, Limits(prefixes=("+337",)))
     answer = await scene.send(number=NUMBER)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, 90, "number")
+
+
+async def test_rate_is_told_with_each_send_and_beyond_it_is_a_429(scene: Scene) -> None:
+    assert "ratelimit" not in (await scene.send()).headers
+    await scene.store.save_limits(scene.account.id, Limits(rate=0.5, burst=2))
+    told = []
+    for _ in range(3):
+        answer = await scene.send()
+        assert answer.headers["ratelimit-policy"] == '"sends";q=2;w=4'
+        told.append((answer.status_code, answer.headers["ratelimit"], answer.headers.get("retry-after")))
+    assert told == [(200, '"sends";r=1;t=2', None), (200, '"sends";r=0;t=4', None), (429, '"sends";r=0;t=4', "2")]
+    assert answer.json()["code"] == 76
+    scene.now += 2000
+    assert (await scene.send()).status_code == 200
+    assert (await scene.send(key=TEST_KEY)).status_code == 200  # each key has its own

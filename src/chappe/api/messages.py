@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
+from math import ceil
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +14,16 @@ import msgspec
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
 from chappe.api.operations import IDENTIFIER, Operation, Origin, Parameter
-from chappe.api.problems import IDEMPOTENCY, INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
+from chappe.api.problems import (
+    IDEMPOTENCY,
+    INVALID_PARAMETER,
+    NO_MESSAGE,
+    QUOTA_EXCEEDED,
+    Header,
+    Hint,
+    Problem,
+    retry_after,
+)
 from chappe.api.query import read_id, read_number, values, written
 from chappe.api.schemas import PartAnswer, SendAnswer, SendBody, StatusAnswer
 from chappe.api.services import Services
@@ -21,6 +31,7 @@ from chappe.core import lifecycle
 from chappe.core.errors import Invalid
 from chappe.core.message import Accepted, AccountId, Family, Idempotency, Key, Message, Reply
 from chappe.flow.accept import SendRequest, Terms, accept, validate
+from chappe.flow.rates import Standing
 
 INVALID_DATE = 61
 
@@ -32,6 +43,7 @@ class Messages:
         self._store = services.store
         self._now_ms = services.now_ms
         self._wake = services.wake
+        self._rates = services.rates
         self._terms: Terms = services
         self._running: set[tuple[AccountId, str]] = set()
         """Idempotency keys of requests that are not answered yet."""
@@ -57,6 +69,16 @@ class Messages:
 
     async def _send(self, request: Request, family: Family) -> Answer:
         key = await authenticate(self._store, request.headers)
+        standing = await self._rates.spend(key)
+        if standing is None:
+            return await self._send_for(key, request, family)
+        limits = rate_headers(standing)
+        if standing.retry_ms is not None:
+            raise Problem(QUOTA_EXCEEDED, headers=[retry_after(standing.retry_ms), *limits])
+        answer = await self._send_for(key, request, family)
+        return replace(answer, headers=[*answer.headers, *limits])
+
+    async def _send_for(self, key: Key, request: Request, family: Family) -> Answer:
         body = await request.read_body()
         sending = _send_request(decode_json(body, _send_body, {"date": INVALID_DATE}))
         sending.idempotency = _read_idempotency(request, family, body)
@@ -111,6 +133,16 @@ class Messages:
         if message.reply_at is not None:
             reply = await self._store.find_reply(message.account, message.id)
         return status_answer(message, self._now_ms(), parts, reply)
+
+
+def rate_headers(standing: Standing) -> list[Header]:
+    """How a key stands, for programs: draft-ietf-httpapi-ratelimit-headers, in its form since the eighth."""
+    bucket, left = standing.bucket, standing.left
+    full_in = ceil((bucket.size - left) / bucket.rate)
+    return [
+        (b"ratelimit-policy", b'"sends";q=%d;w=%d' % (bucket.size, bucket.refill_seconds)),
+        (b"ratelimit", b'"sends";r=%d;t=%d' % (left, full_in)),
+    ]
 
 
 def status_answer(
@@ -212,7 +244,11 @@ OPERATIONS: Sequence[Operation[Messages]] = (
             body=SendBody,
             required=("number", "message"),
             example={"number": "+33600000003", "message": "Bonjour", "category": "orders"},
-            headers={"Idempotent-Replayed": "`true`: the answer is that of an earlier request with this key."},
+            headers={
+                "Idempotent-Replayed": "`true`: the answer is that of an earlier request with this key.",
+                "RateLimit-Policy": "For a key with a rate: how many sends may come at once, and in how many seconds.",
+                "RateLimit": "How many of them are left, and in how many seconds all will be there again.",
+            },
         )
         for family, handler, summary in (
             ("notification", Messages.send_notification, "Send a transactional message"),

@@ -182,15 +182,18 @@ def problem_of(error: ChappeError) -> Problem:
         case Problem():
             return error
         case TooMuch():
-            return Problem(
-                error.code, error.field, headers=[(b"retry-after", b"%d" % max(1, -(-error.retry_ms // 1000)))]
-            )
+            return Problem(error.code, error.field, headers=[retry_after(error.retry_ms)])
         case Invalid():
             return Problem(error.code, error.field)
         case StoreUnavailable():
             return Problem(UNAVAILABLE, headers=[(b"retry-after", RETRY_AFTER)])
         case _:
             return Problem(SERVER_FAULT)
+
+
+def retry_after(wait_ms: int) -> Header:
+    """In whole seconds, and not too early."""
+    return (b"retry-after", b"%d" % max(1, -(-wait_ms // 1000)))
 
 
 def describe(problem: Problem, accept_language: bytes) -> ProblemAnswer:

@@ -9,6 +9,7 @@ from chappe.core.optout import Mention
 from chappe.core.ports import Store
 from chappe.core.targets import Networks
 from chappe.flow.live import Live
+from chappe.flow.rates import Rates
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Services:
     """A new secret, of at least 10 letters and digits."""
     chance: Callable[[int], bytes]
     """So many random bytes."""
+    rates: Rates
     live: Live
     """Wakes those who watch events."""
     webhook_networks: Networks = ()

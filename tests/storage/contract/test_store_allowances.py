@@ -5,15 +5,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from store_scene import DAY, HOUR, MINUTE, NOW, NUMBER, OTHER_NUMBER, SECOND, VALIDITY, OpenStore, Scene, a_send
 
 from chappe.core.credits import Booking, Credits
-from chappe.core.limits import Bucket, Drawn, Limits
-from chappe.core.message import Accepted, AccountId, Cancellation, Idempotency, NotAccepted
+from chappe.core.limits import NS, Bucket, Drawn, Limits
+from chappe.core.message import (
+    Accepted,
+    Account,
+    AccountId,
+    Cancellation,
+    Idempotency,
+    Key,
+    NotAccepted,
+    Settings,
+)
 from chappe.core.ports import Store
+from chappe.flow.rates import Rates
 
 NOT_ENOUGH = NotAccepted(71)
 WINDOW = 10 * MINUTE
@@ -339,3 +351,38 @@ async def test_nodes_that_draw_at_the_same_moment_get_what_there_is(open_store: 
         *(stores[n % 2].draw_tokens(key, bucket, 7, NOW) for n in range(40) for key in ((1, 2), (2, 1))[n % 2])
     )
     assert sum(each.tokens for each in drawn) == 200
+
+
+class Witness:
+    """A store that remembers when, by its own clock, its buckets were drawn from."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.times: list[int] = []
+
+    async def draw_tokens(self, key: int, bucket: Bucket, wanted: int, now: int) -> Drawn:
+        drawn = await self._store.draw_tokens(key, bucket, wanted, now)
+        self.times.append(drawn.full_at - round((bucket.size - drawn.left) * NS / bucket.rate))
+        return drawn
+
+
+async def test_two_nodes_keep_to_the_rate_within_two_percent(open_store: OpenStore, scene: Scene) -> None:
+    """By the store's clock, whatever ours says and however slow the machine is."""
+    witnesses = [Witness(scene.store), Witness(await open_store())]
+    limits = Limits(rate=500)
+    key = Key(1, Account(scene.account, "acme", False, Settings(), limits), False, "0123", NOW, None)
+
+    async def hammer(witness: Witness) -> int:
+        node, taken = Rates(time.monotonic, cast(Store, witness), lambda: time.time_ns() // 1_000_000), 0
+        while not witness.times or witness.times[-1] < witness.times[0] + 1.5 * NS:
+            standing = await node.spend(key)
+            assert standing is not None
+            taken += standing.retry_ms is None
+            await asyncio.sleep(0 if standing.retry_ms is None else 0.001)
+        return taken
+
+    taken = sum(await asyncio.gather(*map(hammer, witnesses)))
+    times = [at for witness in witnesses for at in witness.times]
+    allowed = 500 + 500 * (max(times) - min(times)) / NS
+    assert abs(taken - allowed) <= 0.02 * allowed
+    assert len(times) < taken / 5

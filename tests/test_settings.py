@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from chappe.connectors.smpp import SmppSettings
+from chappe.connectors.smpp_settings import LongMessages
+from chappe.core.text import BARE, LATIN_1, PLAIN, WHOLE, WIDE
 from chappe.settings import Settings, SettingsError, load_settings
 
 ORANGE = """
@@ -239,6 +241,35 @@ def test_wrong_operator_setting_names_its_variable() -> None:
 @pytest.mark.parametrize("database", ["postgresql://me:secret@a,b:5433/chappe?sslmode=require", "postgres://db/chappe"])
 def test_database_may_be_a_postgresql_which_is_no_file(database: str) -> None:
     assert load_settings(environ={}, options={"database": database}).database_path is None
+
+
+@pytest.mark.parametrize(
+    ("ways", "cut"),
+    [
+        ([], PLAIN),
+        (["udh8"], PLAIN),
+        (["udh8", "udh16"], WIDE),
+        (["sar", "sar"], BARE),
+        (["payload"], WHOLE | BARE),
+    ],
+)
+def test_texts_are_cut_so_that_every_operator_can_carry_them(ways: list[LongMessages], cut: int) -> None:
+    operators = tuple(
+        SmppSettings(name=f"op{place}", host="h", port=1, long_messages=way) for place, way in enumerate(ways)
+    )
+    assert Settings(operators=operators).cut == cut
+    latin = (*operators, SmppSettings(name="latin", host="h", port=1, gsm7="latin1"))
+    if "sar" not in ways and "payload" not in ways:
+        assert Settings(operators=latin).cut == cut | LATIN_1 | BARE
+
+
+@pytest.mark.parametrize("others", ["sar", "payload"])
+def test_operators_that_would_break_each_others_long_messages_are_refused(config: Path, others: str) -> None:
+    config.write_text(f'{ORANGE}\n{ORANGE.replace("orange", "blue")}long_messages = "{others}"\n')
+    assert wrong(config) == (
+        "settings: operators orange and blue: long_messages must be the same, or udh8 and udh16, for the parts of one "
+        "message may leave through both"
+    )
 
 
 def test_networks_for_webhooks_are_a_list_in_the_file_and_have_commas_in_a_variable(tmp_path: Path) -> None:

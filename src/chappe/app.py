@@ -237,6 +237,7 @@ class Node:
             public_url=settings.public_url,
             links_url=settings.links_url,
             default_validity_ms=settings.default_validity_seconds * 1000,
+            cut=settings.cut,
             wake=self._wake,
             readiness=self._readiness,
             token=_token,

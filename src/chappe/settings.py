@@ -12,6 +12,8 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -22,6 +24,7 @@ from chappe.connectors.smpp import SmppSettings
 from chappe.core.errors import ChappeError, Invalid
 from chappe.core.optout import LONGEST_MENTION, Mention, mention_of, read_mention
 from chappe.core.targets import parse_networks
+from chappe.core.text import PLAIN, Cut
 
 _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
 _LISTEN = rf"\A(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):{_PORT}\Z"
@@ -100,6 +103,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
             raise ValueError(f"{given} needs {missing} beside it")
+        ways = {operator.long_messages.rstrip("168"): operator.name for operator in self.operators}
+        if len(ways) > 1:
+            raise ValueError(
+                f"operators {' and '.join(ways.values())}: long_messages must be the same, "
+                "or udh8 and udh16, for the parts of one message may leave through both"
+            )
+
+    @property
+    def cut(self) -> Cut:
+        """How texts have to be cut so that each of the operators can carry them."""
+        return Cut(reduce(or_, (operator.cut for operator in self.operators), PLAIN))
 
     @property
     def address(self) -> tuple[str, int]:

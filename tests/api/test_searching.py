@@ -327,6 +327,7 @@ async def test_a_preview_says_what_a_text_costs_and_why(scene: Scene) -> None:
         ],
         "cheaper": None,
         "mention": None,
+        "shifts": [],
     }
     assert await listed(scene) == []
 

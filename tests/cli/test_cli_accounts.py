@@ -192,11 +192,19 @@ def test_settings_change_one_by_one(cli: CliRunner) -> None:
         "hours": None,
         "region": None,
         "stopMention": None,
+        "nationalShift": None,
     }
     assert json.loads(result.stdout) == [expected]
-    run(cli, "accounts", "set", "shop", "--sender", "", "--no-track-links")
-    changed = expected | {"sender": None, "trackLinks": False}
+    run(cli, "accounts", "set", "shop", "--sender", "", "--no-track-links", "--national-shift", "portuguese")
+    changed = expected | {"sender": None, "trackLinks": False, "nationalShift": "portuguese"}
     assert json.loads(run(cli, "accounts", "list", "--json").stdout) == [changed]
+
+
+def test_a_national_table_is_taken_back(cli: CliRunner) -> None:
+    create(cli)
+    run(cli, "accounts", "set", "shop", "--national-shift", "spanish")
+    run(cli, "accounts", "set", "shop", "--national-shift", "none")
+    assert json.loads(run(cli, "accounts", "list", "--json").stdout)[0]["nationalShift"] is None
 
 
 def test_accounts_are_listed_once_each(cli: CliRunner) -> None:
@@ -224,7 +232,7 @@ def test_account_chooses_its_hours_and_its_mention(cli: CliRunner) -> None:
     assert chosen(*packs, "--stop-mention", "36111") == ("fr-af2m-2026-tolerant", "alsace-moselle", "STOP au 36111")
     assert chosen("--stop-mention", "Répondez STOP") == ("fr-af2m-2026-tolerant", "alsace-moselle", "Répondez STOP")
     assert chosen("--stop-mention", "none")[2] == ""
-    assert run(cli, "accounts", "list").stdout.splitlines()[1].split()[-2:] == [
+    assert run(cli, "accounts", "list").stdout.splitlines()[1].split()[-3:-1] == [
         "fr-af2m-2026-tolerant/alsace-moselle",
         "none",
     ]

@@ -22,6 +22,7 @@ from chappe.connectors.translation import (
     receipt_in,
     treatment_of,
 )
+from chappe.core.gsm import pack
 from chappe.core.message import (
     Answered,
     Attempt,
@@ -36,7 +37,7 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
-from chappe.core.text import count_parts
+from chappe.core.text import PLAIN, WHOLE, WIDE, Cut, count_parts, with_language
 from chappe.smpp import codec
 from chappe.smpp.codec import HEADER
 from chappe.smpp.pdus import DataSm, DeliverSm, GenericNack, Pdu, Status, SubmitSm, SubmitSmResp, Tag
@@ -57,14 +58,16 @@ def a_submission(
     sender: str | None = "CHAPPE",
     parts: int | None = None,
     lasts_ms: int = 172_800_000,
+    cut: Cut = PLAIN,
 ) -> Submission:
     return Submission(
         Attempt(MessageId(message), part, attempt, "op", 1, NOW, 0xBEEF),
         number,
         sender,
         text,
-        count_parts(text) if parts is None else parts,
+        count_parts(text, cut) if parts is None else parts,
         NOW + lasts_ms,
+        cut,
     )
 
 
@@ -111,6 +114,53 @@ def test_neighbouring_messages_carry_different_references_however_their_ids_are_
     for step in (1, 256, 1 << 22):
         headers = {written(a_submission("é" * 200, message=(1 << 40) + i * step)).short_message[:6] for i in range(200)}
         assert len(headers) == 200
+
+
+PORTUGUESE = with_language(PLAIN, "portuguese")
+BEGINS = "ê" + "a" * 99
+
+
+@pytest.mark.parametrize(
+    ("text", "cut", "settings", "wire"),
+    [
+        # esm_class, data_coding, the beginning of short_message, its length, its parameters
+        ("é" * 400, WIDE, {}, (0x40, 0, "06080400070302", 7 + 152, {})),
+        (BEGINS, PORTUGUESE, {}, (0x40, 0, "032401031b056161", 4 + 101, {})),
+        (BEGINS * 4, PORTUGUESE, {}, (0x40, 0, "080003070302240103", 9 + 149, {})),
+        (BEGINS * 4, PORTUGUESE, {"sar": True}, (0x40, 0, "080003070302240103", 9 + 149, {})),
+        (BEGINS * 4, Cut(WIDE | PORTUGUESE), {}, (0x40, 0, "09080400070302240103", 10 + 148, {})),
+        ("é" * 400, PLAIN, {"sar": True}, (0, 0, "0505", 153, {0x20C: "0007", 0x20E: "03", 0x20F: "02"})),
+        ("Ж" * 150, PLAIN, {"sar": True}, (0, 8, "0416", 134, {0x20C: "0007", 0x20E: "03", 0x20F: "02"})),
+        ("é" * 9, PLAIN, {"gsm7_data_coding": 0xF1}, (0, 0xF1, "0505", 9, {})),
+        ("é" * 8, PLAIN, {"gsm7": "packed"}, (0, 0, "8542a1", 7, {})),
+        ("é" * 400, PLAIN, {"gsm7": "packed"}, (0x40, 0, "0500030703020a", 140, {})),
+        ("é" * 9, PLAIN, {"gsm7": "latin1"}, (0, 3, "e9e9", 9, {})),
+        ("é" * 400, PLAIN, {"gsm7": "latin1"}, (0x40, 3, "050003070302e9", 159, {})),
+        ("é" * 9, PLAIN, {"gsm7": "latin1", "gsm7_data_coding": 0}, (0, 0, "e9e9", 9, {})),
+        ("é€", PLAIN, {"gsm7": "latin1"}, (0, 0, "051b65", 3, {})),  # accepted before the operator wanted latin-1
+    ],
+)
+def test_a_part_leaves_in_its_operators_way(
+    text: str, cut: Cut, settings: dict[str, Any], wire: tuple[int, int, str, int, dict[int, str]]
+) -> None:
+    pdu = written(a_submission(text, cut=cut, part=min(2, count_parts(text, cut))), **settings)
+    parameters = {tag: value.hex() for tag, value in pdu.tlvs if tag != Tag.USER_MESSAGE_REFERENCE}
+    octets = pdu.short_message
+    assert (pdu.esm_class, pdu.data_coding, octets.hex()[: len(wire[2])], len(octets), parameters) == wire
+
+
+def test_a_message_that_the_operator_cuts_leaves_whole() -> None:
+    pdu = written(a_submission("é" * 400, cut=WHOLE))
+    assert (pdu.esm_class, pdu.short_message, pdu.tlv(Tag.MESSAGE_PAYLOAD)) == (0, b"", b"\x05" * 400)
+    short = written(a_submission("é" * 160, cut=WHOLE))
+    assert (short.short_message, short.tlv(Tag.MESSAGE_PAYLOAD)) == (b"\x05" * 160, None)
+    with pytest.raises(UnwritableError):
+        written(a_submission("é" * 400, cut=WHOLE, part=2))
+
+
+def test_references_of_16_bits_differ_for_longer() -> None:
+    headers = {written(a_submission("é" * 200, message=i, cut=WIDE)).short_message[:7] for i in range(2000)}
+    assert len(headers) == 2000
 
 
 @pytest.mark.parametrize(
@@ -373,6 +423,37 @@ SAR = ((Tag.SAR_MSG_REF_NUM, b"\x01\x02"), (Tag.SAR_TOTAL_SEGMENTS, b"\x03"), (T
 def test_a_message_keeps_its_octets_and_its_place(pdu: Delivered, inbound: Inbound) -> None:
     assert receipt_in(pdu, "op", NOW) is None
     assert inbound_in(pdu, "op", NOW) == inbound
+
+
+@pytest.mark.parametrize(
+    ("pdu", "ways", "inbound"),
+    [
+        (
+            a_delivery(b"\x03\x24\x01\x03\x1b\x05", 0x40),
+            {},
+            an_inbound("ê".encode("utf-16-be"), data_coding=8),
+        ),
+        (
+            a_delivery(b"\x08\x25\x01\x01\x00\x03\x2a\x02\x01\x07", 0x40),
+            {},
+            an_inbound("ı".encode("utf-16-be"), data_coding=8, reference=0x2A, total=2, sequence=1),
+        ),
+        # A language means nothing to UCS-2.
+        (a_delivery(b"\x03\x24\x01\x03\0A", 0x40, data_coding=8), {}, an_inbound(b"\0A", data_coding=8)),
+        (a_delivery(b"oui", 0, data_coding=1), {"gsm7_data_coding": 1}, an_inbound(b"oui")),
+        (a_delivery(b"caf\xe9", 0), {"gsm7": "latin1", "gsm7_data_coding": 0}, an_inbound(b"caf\xe9", data_coding=3)),
+        (a_delivery(pack(b"STOP 1"), 0), {"gsm7": "packed"}, an_inbound(b"STOP 1")),
+        (
+            a_delivery(pack(b"\x1b\x05", b"\x03\x24\x01\x03"), 0x40),
+            {"gsm7": "packed"},
+            an_inbound("ê".encode("utf-16-be"), data_coding=8),
+        ),
+        (a_delivery(b"\0A", 0, data_coding=8), {"gsm7": "packed"}, an_inbound(b"\0A", data_coding=8)),
+        (a_delivery(b"caf\xe9", 0, data_coding=3), {"gsm7": "packed"}, an_inbound(b"caf\xe9", data_coding=3)),
+    ],
+)
+def test_a_message_is_read_in_its_operators_way(pdu: Delivered, ways: dict[str, Any], inbound: Inbound) -> None:
+    assert inbound_in(pdu, "op", NOW, **ways) == inbound
 
 
 @pytest.mark.parametrize(

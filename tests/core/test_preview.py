@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chappe.core.optout import mention_of
-from chappe.core.preview import SUGGESTIONS, Appended, Cheaper, Costly, Preview, PreviewPart, Why, preview
-from chappe.core.text import Alphabet, encode, segment, uncodable
+from chappe.core.preview import SUGGESTIONS, Appended, Cheaper, Costly, Preview, PreviewPart, Shift, Why, preview
+from chappe.core.text import BARE, LATIN_1, PLAIN, Alphabet, encode, segment, uncodable, with_language
 
 
 def costly(text: str) -> list[tuple[int, str, Why, str | None]]:
@@ -97,6 +97,24 @@ def test_every_suggestion_is_cheap_and_for_something_dear() -> None:
     for character, instead in SUGGESTIONS.items():
         assert segment(character).alphabet is Alphabet.UCS2, hex(ord(character))
         assert len(encode(instead, Alphabet.GSM7)) == len(instead), hex(ord(character))
+
+
+def test_the_accounts_national_table_is_in_the_preview() -> None:
+    text = "Ça va être prêt " * 7
+    cut = with_language(PLAIN, "portuguese")
+    seen = preview(text, cut=cut)
+    assert (seen.alphabet, len(seen.parts), seen.shifts) == (Alphabet.GSM7_PORTUGUESE, 1, ())
+    assert seen.costly[0] == Costly(6, "ê", Why.NEEDS_SHIFT, "e")
+    assert preview(text).shifts == (Shift("portuguese", 1),)
+    assert preview(text, cut=BARE).shifts == ()
+    assert preview("î" + text).shifts == ()
+
+
+def test_where_latin_1_is_sent_what_it_lacks_forces_ucs2() -> None:
+    assert preview("5 €").alphabet is Alphabet.GSM7
+    seen = preview("5 € [", cut=LATIN_1)
+    assert (seen.alphabet, seen.costly) == (Alphabet.UCS2, (Costly(2, "€", Why.FORCES_UCS2, None),))
+    assert preview("[", cut=LATIN_1).costly == (Costly(0, "[", Why.COSTS_TWO, None),)
 
 
 TEXTS = st.text(st.one_of(st.sampled_from("aé€’…œê \u0301\n"), st.characters()), max_size=300)

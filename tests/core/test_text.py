@@ -12,16 +12,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chappe.core import gsm
 from chappe.core.text import (
+    BARE,
+    LANGUAGE,
+    LATIN_1,
     MAX_PARTS,
+    PLAIN,
+    WIDE,
     Alphabet,
+    Cut,
     Segmented,
     concatenation_header,
     count_parts,
     decode,
     encode,
+    language_header,
     segment,
     uncodable,
+    with_language,
 )
 
 ORACLE = gsm0338.Codec()
@@ -236,6 +245,68 @@ def test_a_text_too_long_to_remember_is_cut_the_same() -> None:
     assert (cut.units, len(cut.parts)) == (18000, 118)
 
 
+# --- national languages, and operators' ways ---------------------------------------------------------------
+
+
+PORTUGUESE = with_language(PLAIN, "portuguese")
+
+
+@pytest.mark.parametrize(
+    ("text", "cut", "alphabet", "lengths", "units"),
+    [
+        # 3GPP TS 23.040, 9.2.3.24: 4 octets of header leave 155 septets, 9 leave 149, 10 leave 148; 7 leave 152, or 66.
+        ("ê" + "a" * 153, PORTUGUESE, Alphabet.GSM7_PORTUGUESE, [154], 155),
+        ("ê" + "a" * 154, PORTUGUESE, Alphabet.GSM7_PORTUGUESE, [148, 7], 156),
+        ("a" * 148 + "ê" + "a" * 100, PORTUGUESE, Alphabet.GSM7_PORTUGUESE, [148, 101], 250),
+        ("ê" + "a" * 154, Cut(PORTUGUESE | WIDE), Alphabet.GSM7_PORTUGUESE, [147, 8], 156),
+        ("ê" + "a" * 69, PORTUGUESE, Alphabet.UCS2, [70], 70),  # saves nothing
+        ("ê" * 134, PORTUGUESE, Alphabet.UCS2, [67, 67], 134),  # likewise
+        ("ê" * 135, PORTUGUESE, Alphabet.GSM7_PORTUGUESE, [74, 61], 270),
+        ("î" + "a" * 100, PORTUGUESE, Alphabet.UCS2, [67, 34], 101),  # not in the table
+        ("é" * 160, PORTUGUESE, Alphabet.GSM7, [160], 160),  # needs none
+        ("ê" + "a" * 100, with_language(PLAIN, "spanish"), Alphabet.UCS2, [67, 34], 101),
+        ("á" + "a" * 100, with_language(PLAIN, "spanish"), Alphabet.GSM7_SPANISH, [101], 102),
+        ("ş" + "a" * 100, with_language(PLAIN, "turkish"), Alphabet.GSM7_TURKISH, [101], 102),
+        ("a" * 160, WIDE, Alphabet.GSM7, [160], 160),
+        ("a" * 305, WIDE, Alphabet.GSM7, [152, 152, 1], 305),
+        ("ê" * 133, WIDE, Alphabet.UCS2, [66, 66, 1], 133),
+        ("é[" * 50, LATIN_1, Alphabet.GSM7, [100], 150),
+        ("€" + "a" * 100, LATIN_1, Alphabet.UCS2, [67, 34], 101),
+        ("Ω", LATIN_1, Alphabet.UCS2, [1], 1),
+        ("ê" + "a" * 100, with_language(BARE, "portuguese"), Alphabet.UCS2, [67, 34], 101),
+    ],
+)
+def test_a_text_is_cut_as_its_account_and_its_operators_want_it(
+    text: str, cut: Cut, alphabet: Alphabet, lengths: list[int], units: int
+) -> None:
+    seen = segment(text, cut)
+    assert (seen.alphabet, [len(part) for part in seen.parts], seen.units) == (alphabet, lengths, units)
+    assert "".join(seen.parts) == text
+
+
+languages = st.sampled_from([None, "portuguese", "spanish", "turkish"])
+mixed_texts = st.text(st.sampled_from([*GSM7, *"êçôâíóúãğışŞ"]), max_size=500)
+
+
+@given(mixed_texts, languages, st.sampled_from([PLAIN, WIDE, LATIN_1, BARE, Cut(LATIN_1 | WIDE)]))
+def test_any_text_comes_back_from_its_parts_however_it_is_cut(text: str, language: str | None, cut: Cut) -> None:
+    cut = with_language(cut, language)
+    seen = segment(text, cut)
+    assert len(seen.parts) <= len(segment(text, Cut(cut & ~LANGUAGE)).parts)
+    several = len(seen.parts) > 1
+    wide = bool(cut & WIDE)
+    of = seen.alphabet.language
+    header = concatenation_header(0, 2, 1, wide=wide, language=of) if several else language_header(of)
+    for part in seen.parts:
+        octets = encode(part, seen.alphabet)
+        assert (
+            len(octets if seen.alphabet is Alphabet.UCS2 else gsm.pack(octets, header)[len(header) :]) + len(header)
+            <= 140
+        )
+        assert decode(octets, 8 if seen.alphabet is Alphabet.UCS2 else 0, of) == part
+    assert "".join(seen.parts) == text
+
+
 # --- headers ---------------------------------------------------------------------------------------------
 
 
@@ -243,6 +314,11 @@ def test_a_header_is_that_of_the_standard() -> None:
     assert concatenation_header(0x2A, 3, 2) == bytes.fromhex("0500032a0302")
     assert concatenation_header(255, MAX_PARTS, MAX_PARTS) == bytes.fromhex("050003ffffff")
     assert concatenation_header(0x1234, 3, 2) == bytes.fromhex("06080412340302")
+    assert concatenation_header(0x34, 3, 2, wide=True) == bytes.fromhex("06080400340302")
+    assert concatenation_header(0x2A, 3, 2, language=3) == bytes.fromhex("0800032a0302240103")
+    assert concatenation_header(0x2A, 3, 2, wide=True, language=1) == bytes.fromhex("090804002a0302240101")
+    assert language_header(2) == bytes.fromhex("03240102")
+    assert language_header(0) == b""
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chappe.core.errors import Invalid
+from chappe.core.gsm import Language
 from chappe.core.message import (
     Account,
     AccountId,
@@ -19,6 +20,7 @@ from chappe.core.message import (
     TrackedLink,
 )
 from chappe.core.optout import Mention, mention_of
+from chappe.core.text import BARE, PLAIN, WHOLE, WIDE, Cut
 from chappe.flow.accept import (
     FURTHEST_DATE_MS,
     MAX_NAME,
@@ -41,6 +43,7 @@ class OurTerms:
     links_base: str | None = "https://s.example"
     default_validity_ms: int = VALIDITY_MS
     stop_mention: Mention | None = None
+    cut: Cut = PLAIN
     token: Callable[[], str] = field(default_factory=lambda: map("Token{:07}".format, itertools.count()).__next__)
 
 
@@ -78,6 +81,19 @@ def test_an_ordinary_send_becomes_a_message_due_at_once() -> None:
         due_at=NOW,
         validity_ms=VALIDITY_MS,
     )
+
+
+def test_a_text_is_counted_and_kept_as_its_account_and_the_operators_want_it() -> None:
+    text = "ê" + "a" * 100
+    assert (check(message=text).parts, check(message=text).cut) == (2, PLAIN)
+    portuguese = check(message=text, settings=Settings(national_shift="portuguese"))
+    assert (portuguese.parts, portuguese.cut) == (1, Cut(Language.PORTUGUESE))
+    bare = check(message=text, settings=Settings(national_shift="portuguese"), terms=OurTerms(cut=BARE))
+    assert (bare.parts, bare.cut) == (2, BARE)
+    wide = check(message="a" * 305, terms=OurTerms(cut=WIDE))
+    assert (wide.parts, wide.submits, wide.cut) == (3, 3, WIDE)
+    whole = check(message="a" * 305, terms=OurTerms(cut=WHOLE))
+    assert (whole.parts, whole.submits) == (2, 1)
 
 
 def test_a_number_is_read_in_the_accounts_country() -> None:

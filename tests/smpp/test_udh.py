@@ -24,6 +24,11 @@ from chappe.smpp.udh import Segment, concatenation
         (b"\x04\x00\x03\x2a\x02text", Segment(0, 1, 1, b"text")),  # the element is longer than the header
         (b"\x05\x00\x02\x2a\x02\x01text", Segment(0, 1, 1, b"text")),  # the element is too short
         (b"\x0a\x00\x03\x01\x02\x01\x00\x03\x02\x03\x01text", Segment(2, 3, 1, b"text")),  # the last one counts
+        (b"\x03\x24\x01\x03text", Segment(0, 1, 1, b"text", single=3)),
+        (b"\x06\x24\x01\x03\x25\x01\x01text", Segment(0, 1, 1, b"text", 3, 1)),
+        (b"\x08\x24\x01\x02\x00\x03\x2a\x03\x02text", Segment(0x2A, 3, 2, b"text", single=2)),
+        (b"\x04\x24\x02\x03\x01text", Segment(0, 1, 1, b"text")),  # two octets of language
+        (b"\x02\x24\x01text", Segment(0, 1, 1, b"text")),  # none
         (b"\x05text", None),
         (b"", None),
     ],

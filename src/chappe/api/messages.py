@@ -120,7 +120,7 @@ class Messages:
 
     async def _describe(self, message: Message) -> StatusAnswer:
         parts: list[PartAnswer] = []
-        if message.parts > 1:
+        if message.submits > 1:
             # One lost receipt among several parts has to be visible.
             journey = await self._store.find_journey(message.account, message.id)
             if journey is not None:

@@ -24,6 +24,7 @@ from chappe.core.lifecycle import public_state
 from chappe.core.message import Attempt, Cancellation, Family, LinkClicks, LoggedFact, Message, MessageId, State
 from chappe.core.optout import mention_for
 from chappe.core.preview import Preview, preview
+from chappe.core.text import with_language
 
 MOST_AT_ONCE = 10_000
 """Messages in one bulk status."""
@@ -199,8 +200,10 @@ class Searching:
             raise Problem(NO_TEXT, "message")
         if len(text) > LONGEST_PREVIEW:
             raise Problem(TOO_LONG, "message")
+        cut = with_language(self._services.cut, key.account.settings.national_shift)
         family = Family[(body.family or "notification").upper()]
-        return json_answer(preview(text, mention_for(key.account.settings, family, self._services.stop_mention)))
+        mention = mention_for(key.account.settings, family, self._services.stop_mention)
+        return json_answer(preview(text, mention, cut))
 
     async def cancel(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)

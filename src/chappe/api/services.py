@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chappe.core.optout import Mention
 from chappe.core.ports import Store
 from chappe.core.targets import Networks
+from chappe.core.text import PLAIN, Cut
 from chappe.flow.live import Live
 from chappe.flow.rates import Rates
 
@@ -32,6 +33,8 @@ class Services:
     rates: Rates
     live: Live
     """Wakes those who watch events."""
+    cut: Cut = PLAIN
+    """How texts have to be cut for the operators."""
     webhook_networks: Networks = ()
     """Where webhooks may go although it is not public."""
     stop_mention: Mention | None = None

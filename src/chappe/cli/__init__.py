@@ -18,6 +18,7 @@ from chappe.cli.hours import hours
 from chappe.cli.links import links
 from chappe.cli.optouts import optouts
 from chappe.cli.server import demo, serve, simulate
+from chappe.cli.texts import preview
 from chappe.cli.webhooks import webhooks
 
 
@@ -42,6 +43,7 @@ for command in (
     links,
     send,
     status,
+    preview,
     migrate,
     copy_database,
     backup,

@@ -177,6 +177,11 @@ def list_accounts(as_json: bool, database: str | None, config: Path | None) -> N
     metavar="CODE|TEXT",
     help="What stands behind marketing texts: a short code, or a line; none: nothing; an empty one: the server's.",
 )
+@click.option(
+    "--national-shift",
+    type=click.Choice(["none", "portuguese", "spanish", "turkish"]),
+    help="A national language table that stands in for UCS-2 where that saves parts.",
+)
 @json_option
 @database_options
 def set_account(
@@ -191,6 +196,7 @@ def set_account(
     hours: str | None,
     region: str | None,
     stop_mention: str | None,
+    national_shift: str | None,
     as_json: bool,
     database: str | None,
     config: Path | None,
@@ -217,6 +223,8 @@ def set_account(
         given["region"] = _region(region)
     if stop_mention is not None:
         given["stop_mention"] = _mention(stop_mention)
+    if national_shift is not None:
+        given["national_shift"] = None if national_shift == "none" else national_shift
 
     async def change(store: Store) -> Account:
         from dataclasses import replace
@@ -326,6 +334,7 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
                     "hours": account.settings.hours,
                     "region": account.settings.region,
                     "stopMention": account.settings.stop_mention,
+                    "nationalShift": account.settings.national_shift,
                 }
                 for account in found
             ]
@@ -341,12 +350,14 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
             "yes" if account.settings.notify_opted_out else "no",
             "/".join(filter(None, (account.settings.hours or "default", account.settings.region))),
             {None: "default", "": "none"}.get(account.settings.stop_mention, account.settings.stop_mention or ""),
+            account.settings.national_shift or "-",
             "blocked" if account.blocked else "",
         )
         for account in found
     ]
     print_table(
-        ("ACCOUNT", "SENDER", "COUNTRY", "ABROAD", "TRACKS LINKS", "NOTIFIES OPTED OUT", "HOURS", "STOP", ""), rows
+        ("ACCOUNT", "SENDER", "COUNTRY", "ABROAD", "TRACKS LINKS", "NOTIFIES OPTED OUT", "HOURS", "STOP", "SHIFT", ""),
+        rows,
     )
 
 

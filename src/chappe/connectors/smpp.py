@@ -89,6 +89,7 @@ class SmppConnector:
         self._treatments = settings.treatments()
         self._not_assigned = settings.not_assigned_codes()
         self._stop_codes = settings.operator_stop_codes()
+        self._inbound_in = partial(inbound_in, gsm7=settings.gsm7, gsm7_data_coding=settings.gsm7_data_coding)
         self._now_ms = now_ms
         self._on_answers = on_answers
         self._on_room = on_room
@@ -332,7 +333,7 @@ class SmppConnector:
             self.counts.receipts += 1
             self._receipts.put(_Owed(link, pdu, receipt))
         else:
-            inbound = inbound_in(pdu, self.name, now)
+            inbound = self._inbound_in(pdu, self.name, now)
             self.counts.inbound += 1
             self._inbound.put(_Owed(link, pdu, inbound))
 

@@ -8,14 +8,18 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from chappe.connectors.translation import UnwritableError, Writer
+from chappe.connectors.translation import Gsm7, UnwritableError, Writer
 from chappe.core.message import Treatment
 from chappe.core.receipts import NOT_ASSIGNED
+from chappe.core.text import BARE, LATIN_1, PLAIN, WHOLE, WIDE, Cut
 from chappe.smpp.session import Limits
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, up to 86400")]
 Code: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z]{1,10}\Z", description="a code of letters and digits")]
 TreatmentName: TypeAlias = Literal["permanent", "temporary", "throttled", "session"]
+LongMessages: TypeAlias = Literal["udh8", "udh16", "sar", "payload"]
+
+_CUTS: Mapping[LongMessages, int] = {"udh8": PLAIN, "udh16": WIDE, "sar": BARE, "payload": BARE | WHOLE}
 
 
 class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +49,22 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     short_code_npi: Annotated[int, Meta(ge=0, le=18, description="a whole number from 0 to 18")] = 0
     user_message_reference: bool = True
     """Puts the TLV on each submit, so that a receipt can settle a submit whose answer was lost."""
+    long_messages: Annotated[
+        LongMessages,
+        Meta(
+            description='"udh8", "udh16" (headers with references of 8 or 16 bits), "sar" (parameters) or "payload" '
+            "(the operator cuts)"
+        ),
+    ] = "udh8"
+    """How a phone learns which parts belong together."""
+    gsm7: Annotated[
+        Gsm7, Meta(description='"unpacked" (a septet an octet), "packed" (eight in seven octets) or "latin1"')
+    ] = "unpacked"
+    """What a text in GSM 03.38 is sent as."""
+    gsm7_data_coding: Annotated[
+        Annotated[int, Meta(ge=0, le=255)] | None, Meta(description="a whole number from 0 to 255")
+    ] = None
+    """The `data_coding` that says so; None: 0, or 3 for latin-1."""
     statuses: dict[str, TreatmentName] = {}
     """command_status, such as "0x45" or "69" → its treatment, where this operator differs from the table."""
     not_assigned: tuple[Code, ...] | None = None
@@ -101,7 +121,15 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             short_code_ton=self.short_code_ton,
             short_code_npi=self.short_code_npi,
             references=self.user_message_reference,
+            sar=self.long_messages == "sar",
+            gsm7=self.gsm7,
+            gsm7_data_coding=self.gsm7_data_coding,
         )
+
+    @property
+    def cut(self) -> Cut:
+        """How texts have to be cut for this operator."""
+        return Cut(_CUTS[self.long_messages] | (LATIN_1 | BARE if self.gsm7 == "latin1" else 0))
 
     def limits(self) -> Limits:
         return Limits(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from chappe.core import gsm
 from chappe.core.message import (
     Answered,
     AttemptKey,
@@ -24,7 +25,17 @@ from chappe.core.message import (
 )
 from chappe.core.optout import is_operator_stop
 from chappe.core.receipts import NOT_ASSIGNED, read_receipt
-from chappe.core.text import Alphabet, concatenation_header, encode, segment
+from chappe.core.text import (
+    WHOLE,
+    WIDE,
+    Alphabet,
+    concatenation_header,
+    decode,
+    encode,
+    is_gsm,
+    language_header,
+    segment,
+)
 from chappe.smpp.codec import EncodeError, SubmitBody, SubmitTemplate
 from chappe.smpp.pdus import (
     CONGESTION_STATE,
@@ -38,10 +49,11 @@ from chappe.smpp.pdus import (
     Status,
     SubmitSm,
     Tag,
+    Tlv,
     Ton,
 )
 from chappe.smpp.session import Cause
-from chappe.smpp.udh import Segment, concatenation
+from chappe.smpp.udh import place_of, sar_parameters
 
 Delivered: TypeAlias = DeliverSm | DataSm
 """What an operator brings: a receipt, or a message from a person."""
@@ -122,9 +134,12 @@ def doubt_about(key: AttemptKey, cause: Cause, at: int) -> AttemptReport:
 
 # --- the submits -------------------------------------------------------------------------------------
 
-_CODINGS: Mapping[Alphabet, DataCoding] = {
-    Alphabet.GSM7: DataCoding.SMSC_DEFAULT,
-    Alphabet.UCS2: DataCoding.UCS2,
+Gsm7: TypeAlias = Literal["unpacked", "packed", "latin1"]
+"""What an operator is sent for a text in GSM 03.38: a septet an octet, eight in seven octets, or latin-1."""
+_CODINGS: Mapping[Gsm7, DataCoding] = {
+    "unpacked": DataCoding.SMSC_DEFAULT,
+    "packed": DataCoding.SMSC_DEFAULT,
+    "latin1": DataCoding.LATIN_1,
 }
 _SHORT_CODE_DIGITS = 8
 _MAX_VALIDITY_SECONDS = 63 * 86_400
@@ -148,18 +163,25 @@ class Writer:
         short_code_ton: int = Ton.NETWORK_SPECIFIC,
         short_code_npi: int = Npi.UNKNOWN,
         references: bool = True,
+        sar: bool = False,
+        gsm7: Gsm7 = "unpacked",
+        gsm7_data_coding: int | None = None,
     ) -> None:
-        """`sender` is for messages that name none; without one too, the operator chooses."""
+        """`sender` is for messages that name none; without one too, the operator chooses. `sar` puts the place of a
+        part in parameters instead of a header. `gsm7_data_coding` is how this operator calls `gsm7`."""
         self._sender = sender
         self._short_code = (short_code_ton, short_code_npi)
         self._references = references
+        self._sar = sar
+        self._gsm7 = gsm7
+        self._gsm7_data_coding = _CODINGS[gsm7] if gsm7_data_coding is None else gsm7_data_coding
         self._template = lru_cache(1_024)(self._make_template)
 
     def body(self, submission: Submission, now: int) -> SubmitBody:
         """The submit_sm of one part. Raises UnwritableError."""
         attempt = submission.attempt
         template = self._template(submission.sender or self._sender)
-        esm_class, data_coding, octets = _user_data(submission)
+        esm_class, data_coding, octets, tlvs = self._user_data(submission)
         try:
             return template.body(
                 submission.number.removeprefix("+").encode("ascii"),
@@ -168,6 +190,7 @@ class Writer:
                 data_coding=data_coding,
                 reference=attempt.reference if self._references else None,
                 validity_period=_relative_time(-((now - submission.expires_at) // 1_000)),
+                tlvs=tlvs,
             )
         except (EncodeError, UnicodeEncodeError) as error:
             raise UnwritableError(Status.ESME_RINVDSTADR) from error
@@ -185,6 +208,53 @@ class Writer:
         if len(digits) <= _SHORT_CODE_DIGITS:
             return *self._short_code, digits.encode("ascii")
         return Ton.NATIONAL if digits.startswith("0") else Ton.INTERNATIONAL, Npi.ISDN, digits.encode("ascii")
+
+    def _user_data(self, submission: Submission) -> tuple[int, int, bytes, tuple[Tlv, ...]]:
+        """esm_class, data_coding, octets and parameters of this part, or of the whole message."""
+        cut, message, number = submission.cut, submission.attempt.message, submission.attempt.part
+        segmented = segment(submission.text, cut)
+        alphabet, total = segmented.alphabet, len(segmented.parts)
+        if total != submission.parts or not 1 <= number <= (1 if cut & WHOLE else total):
+            # Parts cut by other rules would not join to this text on the phone.
+            raise UnwritableError(Status.ESME_RINVMSGLEN)
+        try:
+            if total == 1:
+                header = language_header(alphabet.language)
+                data_coding, octets = self._encode(submission.text, alphabet, header)
+                return EsmClass.UDHI if header else 0, data_coding, octets, ()
+            if cut & WHOLE:
+                data_coding, octets = self._encode(submission.text, alphabet, b"")
+                return 0, data_coding, b"", ((Tag.MESSAGE_PAYLOAD, octets),)
+            # The same for all parts and attempts, so that a phone joins a resent part with the others. The remainder
+            # lets every octet of the id count, however ids are made.
+            reference, short_reference = message % 0xFFFF, message % 0xFF
+            part = segmented.parts[number - 1]
+            if self._sar and not alphabet.language:
+                data_coding, octets = self._encode(part, alphabet, b"")
+                return 0, data_coding, octets, sar_parameters(reference, total, number)
+            wide = bool(cut & WIDE)
+            header = concatenation_header(
+                reference if wide else short_reference, total, number, wide=wide, language=alphabet.language
+            )
+            data_coding, octets = self._encode(part, alphabet, header)
+        except ValueError as error:
+            raise UnwritableError(Status.ESME_RINVMSGLEN) from error
+        return EsmClass.UDHI, data_coding, octets, ()
+
+    def _encode(self, text: str, alphabet: Alphabet, header: bytes) -> tuple[int, bytes]:
+        """data_coding, and the octets behind this header."""
+        octets = encode(text, alphabet)
+        if alphabet is Alphabet.UCS2:
+            return DataCoding.UCS2, header + octets
+        if self._gsm7 == "packed":
+            return self._gsm7_data_coding, gsm.pack(octets, header)
+        if self._gsm7 == "unpacked":
+            return self._gsm7_data_coding, header + octets
+        try:
+            return self._gsm7_data_coding, header + text.encode("latin-1")
+        except UnicodeEncodeError:
+            # Accepted before the operator was said to want latin-1, and too long for UCS-2.
+            return DataCoding.SMSC_DEFAULT, header + octets
 
     def _make_template(self, sender: str) -> SubmitTemplate:
         ton, npi, octets = self.address(sender)
@@ -209,26 +279,6 @@ def _letters(sender: str) -> bytes:
     if len(octets) > 20 or 0 in octets:
         raise UnwritableError(Status.ESME_RINVSRCADR)
     return octets
-
-
-def _user_data(submission: Submission) -> tuple[int, int, bytes]:
-    """esm_class, data_coding and octets of this part."""
-    segmented = segment(submission.text)
-    parts, number = segmented.parts, submission.attempt.part
-    if len(parts) != submission.parts or not 1 <= number <= len(parts):
-        # Parts cut by other rules would not join to this text on the phone.
-        raise UnwritableError(Status.ESME_RINVMSGLEN)
-    try:
-        octets = encode(parts[number - 1], segmented.alphabet)
-        coding = _CODINGS[segmented.alphabet]
-        if len(parts) == 1:
-            return 0, coding, octets
-        # The same for all parts and attempts, so that a phone joins a resent part with the others. The remainder
-        # lets every octet of the id count, however ids are made.
-        header = concatenation_header(submission.attempt.message % 255, len(parts), number)
-        return EsmClass.UDHI, coding, header + octets
-    except ValueError as error:
-        raise UnwritableError(Status.ESME_RINVMSGLEN) from error
 
 
 @lru_cache(1_024)
@@ -267,7 +317,7 @@ def receipt_in(
         return None
     octets = pdu.user_data
     receipt = read_receipt(
-        _without_header(pdu, octets).rest if pdu.esm_class & EsmClass.UDHI else octets,
+        place_of(pdu).rest if pdu.esm_class & EsmClass.UDHI else octets,
         receipted_message_id=receipted,
         message_state=pdu.tlv_int(Tag.MESSAGE_STATE),
         network_error_code=pdu.tlv(Tag.NETWORK_ERROR_CODE),
@@ -286,17 +336,32 @@ def receipt_in(
     return ReceiptReport(connector, receipt.carrier_id, at, verdict, detail, reference, number, octets)
 
 
-def inbound_in(pdu: Delivered, connector: str, at: int) -> Inbound:
-    """The message from a person, or the part of one, in a deliver_sm or data_sm."""
+def inbound_in(
+    pdu: Delivered, connector: str, at: int, *, gsm7: Gsm7 = "unpacked", gsm7_data_coding: int | None = None
+) -> Inbound:
+    """The message from a person, or the part of one, in a deliver_sm or data_sm.
+
+    `gsm7` and `gsm7_data_coding` are this operator's ways, as a `Writer` has them. A part in a national language
+    becomes one in UCS-2, which needs no header to be read.
+    """
     source = pdu.source_addr
-    place = _without_header(pdu, pdu.user_data)
+    place = place_of(pdu)
+    octets, data_coding = place.rest, pdu.data_coding
+    if data_coding == gsm7_data_coding:
+        data_coding = _CODINGS[gsm7]
+    if is_gsm(data_coding):
+        if gsm7 == "packed":
+            octets = gsm.unpack(octets, len(pdu.user_data) - len(octets))
+        if place.single or place.locking:
+            octets = decode(octets, data_coding, place.single, place.locking).encode("utf-16-be")
+            data_coding = DataCoding.UCS2
     return Inbound(
         connector,
         e164(source) or source.decode("latin-1"),
         pdu.destination_addr.decode("latin-1"),
         at,
-        place.rest,
-        pdu.data_coding,
+        octets,
+        data_coding,
         place.reference,
         place.total,
         place.sequence,
@@ -307,17 +372,3 @@ def e164(address: bytes) -> str | None:
     """`+digits` of an address that can be an international number, written with +, 00 or neither."""
     found = re.fullmatch(rb"(?:\+|00)?([1-9][0-9]{6,14})", address)
     return "+" + found[1].decode("ascii") if found else None
-
-
-def _without_header(pdu: Delivered, octets: bytes) -> Segment:
-    """The text and its place: by the header in it, else by the SAR parameters (§5.3.2.22 to 24)."""
-    found = concatenation(octets) if pdu.esm_class & EsmClass.UDHI else None
-    if found is not None and found.total > 1:
-        return found
-    rest = octets if found is None else found.rest
-    reference = pdu.tlv_int(Tag.SAR_MSG_REF_NUM)
-    total = pdu.tlv_int(Tag.SAR_TOTAL_SEGMENTS) or 0
-    sequence = pdu.tlv_int(Tag.SAR_SEGMENT_SEQNUM) or 0
-    if reference is None or not 1 <= sequence <= total:
-        return Segment(0, 1, 1, rest)
-    return Segment(reference, total, sequence, rest)

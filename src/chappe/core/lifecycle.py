@@ -515,15 +515,15 @@ def _cause(fact: Fact) -> str | None:
 
 
 def _attempts_of(journey: Journey, part: int) -> list[Attempt]:
-    if journey.message.parts == 1:
+    if journey.message.submits == 1:
         return journey.attempts
     return [attempt for attempt in journey.attempts if attempt.part == part]
 
 
 def _by_part(journey: Journey) -> list[list[Attempt]]:
-    if journey.message.parts == 1:
+    if journey.message.submits == 1:
         return [journey.attempts]
-    by_part: list[list[Attempt]] = [[] for _ in range(journey.message.parts)]
+    by_part: list[list[Attempt]] = [[] for _ in range(journey.message.submits)]
     for attempt in journey.attempts:
         by_part[attempt.part - 1].append(attempt)
     return by_part

@@ -11,6 +11,7 @@ from enum import Enum, IntEnum
 from typing import NewType, TypeAlias
 
 from chappe.core.limits import NO_LIMITS, Limits
+from chappe.core.text import PLAIN, WHOLE, Cut
 
 AccountId = NewType("AccountId", int)
 MessageId = NewType("MessageId", int)
@@ -163,6 +164,13 @@ class Message:
     """Which rule moved `due_at` last: a pack and its rule, `fr-af2m-2026:sunday`. None: due as it was asked for."""
     charged: int = 0
     """The credits it holds; given back when it ends without having left."""
+    cut: Cut = PLAIN
+    """How its text is cut into parts."""
+
+    @property
+    def submits(self) -> int:
+        """In how many pieces it leaves: a part each, or one that the operator cuts."""
+        return 1 if self.cut & WHOLE else self.parts
 
 
 @dataclass(slots=True)
@@ -417,6 +425,13 @@ class SendMessage:
     """It costs credits and counts against the account's limits; what test keys send does not."""
     limits: Limits = NO_LIMITS
     """The account's."""
+    cut: Cut = PLAIN
+    """What `parts` was counted by."""
+
+    @property
+    def submits(self) -> int:
+        """As of a `Message`."""
+        return 1 if self.cut & WHOLE else self.parts
 
 
 @dataclass(slots=True)
@@ -457,6 +472,7 @@ class Submission:
     parts: int
     expires_at: int
     """End of validity."""
+    cut: Cut = PLAIN
 
     @property
     def key(self) -> AttemptKey:
@@ -563,6 +579,8 @@ class Settings:
     country: str = "FR"
     international: bool = False
     """May write to numbers outside its country."""
+    national_shift: str | None = None
+    """`turkish`, `spanish` or `portuguese`: a table in the place of UCS-2 where that saves parts."""
     policies: dict[str, str] = field(default_factory=dict)
     """category → in-doubt policy name."""
     hours: str | None = None

@@ -12,8 +12,21 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from chappe.core.gsm import Language
 from chappe.core.optout import Mention, with_mention
-from chappe.core.text import Alphabet, count_parts, encode, segment, uncodable
+from chappe.core.text import (
+    BARE,
+    LANGUAGE,
+    LATIN_1,
+    PLAIN,
+    Alphabet,
+    Cut,
+    count_parts,
+    encode,
+    segment,
+    uncodable,
+    with_language,
+)
 
 CREDITS_A_PART = 1.0
 """The contract's `creditsUsed`, §4."""
@@ -26,6 +39,8 @@ class Why(Enum):
     """No SMS carries it: the text will be refused (31)."""
     FORCES_UCS2 = "forcesUcs2"
     """Not in GSM 03.38: a part then holds 70 characters instead of 160."""
+    NEEDS_SHIFT = "needsShift"
+    """In a national language table only: two septets, and a header in each part, which leaves 155 or 149 of them."""
     COSTS_TWO = "costsTwo"
     """In the extension table of GSM 03.38: two septets."""
 
@@ -68,6 +83,14 @@ class Appended:
 
 
 @dataclass(slots=True, frozen=True)
+class Shift:
+    """The text as it is, with the table of a national language that the account does not use."""
+
+    language: str
+    parts: int
+
+
+@dataclass(slots=True, frozen=True)
 class Preview:
     """Positions count code points, as Python does; JavaScript counts characters beyond U+FFFF twice."""
 
@@ -79,25 +102,28 @@ class Preview:
     cheaper: Cheaper | None
     """None unless it saves a part."""
     mention: Appended | None = None
+    shifts: tuple[Shift, ...] = ()
+    """Those that save parts."""
 
 
-def preview(text: str, mention: Mention | None = None) -> Preview:
+def preview(text: str, mention: Mention | None = None, cut: Cut = PLAIN) -> Preview:
     """The text with the mention, which is put behind it unless it tells how to stop already.
 
     Never raises, whatever the text: more parts than may be sent, none, and what cannot be sent included.
     """
     bare, text = text, with_mention(text, mention)
-    appended = None if mention is None or text == bare else Appended(mention, count_parts(bare))
-    segmented = segment(text)
-    costly = tuple(_find_costly(text, segmented.alphabet))
+    appended = None if mention is None or text == bare else Appended(mention, count_parts(bare, cut))
+    segmented = segment(text, cut)
+    costly = tuple(_find_costly(text, segmented.alphabet, cut))
     return Preview(
         segmented.alphabet,
         tuple(_place(segmented.parts, segmented.alphabet)),
         segmented.units,
         len(segmented.parts) * CREDITS_A_PART,
         costly,
-        _cheapen(text, costly, len(segmented.parts)),
+        _cheapen(text, costly, len(segmented.parts), cut),
         appended,
+        tuple(_find_shifts(text, len(segmented.parts), cut)),
     )
 
 
@@ -110,20 +136,21 @@ def _place(parts: tuple[str, ...], alphabet: Alphabet) -> Iterator[PreviewPart]:
 
 
 def _units(part: str, alphabet: Alphabet) -> int:
-    if alphabet is Alphabet.GSM7:
+    if alphabet is not Alphabet.UCS2:
         return len(encode(part, alphabet))
     return sum(2 if character > "\uffff" else 1 for character in part)
 
 
-def _find_costly(text: str, alphabet: Alphabet) -> Iterator[Costly]:
-    """In UCS-2 what forces it; only without such are two septets dearer than one."""
+def _find_costly(text: str, alphabet: Alphabet, cut: Cut) -> Iterator[Costly]:
+    """What forces UCS-2 or a shift; only without such are two septets dearer than one."""
+    dear = Why.FORCES_UCS2 if alphabet is Alphabet.UCS2 else Why.NEEDS_SHIFT
     for found in _CHARACTER.finditer(text):
         character = found[0]
         if uncodable(character) is not None:
             yield Costly(found.start(), character, Why.UNSENDABLE, None)
-        elif alphabet is Alphabet.UCS2 and not _septets(character):
-            yield Costly(found.start(), character, Why.FORCES_UCS2, _suggest(character))
-        elif alphabet is Alphabet.GSM7 and _septets(character) == 2:
+        elif not _septets(character) or (cut & LATIN_1 and alphabet is Alphabet.UCS2 and character > "\xff"):
+            yield Costly(found.start(), character, dear, None if _septets(character) else _suggest(character))
+        elif alphabet is not Alphabet.UCS2 and _septets(character) == 2:
             yield Costly(found.start(), character, Why.COSTS_TWO, None)
 
 
@@ -131,14 +158,24 @@ _CHARACTER = re.compile(".[\u0300-\u036f\ufe0f]*", re.DOTALL)
 """Mac OS writes é as e and a mark."""
 
 
-def _cheapen(text: str, costly: tuple[Costly, ...], parts: int) -> Cheaper | None:
+def _find_shifts(text: str, parts: int, cut: Cut) -> Iterator[Shift]:
+    if cut & BARE:
+        return
+    for language in Language:
+        if language and language != cut & LANGUAGE:
+            shifted = count_parts(text, with_language(cut, language.name))
+            if shifted < parts:
+                yield Shift(language.name.lower(), shifted)
+
+
+def _cheapen(text: str, costly: tuple[Costly, ...], parts: int, cut: Cut) -> Cheaper | None:
     pieces, at = [], 0
     for one in costly:
         if one.instead is not None:
             pieces += [text[at : one.start], one.instead]
             at = one.start + len(one.text)
     cheaper = "".join((*pieces, text[at:]))
-    cheaper_parts = count_parts(cheaper)
+    cheaper_parts = count_parts(cheaper, cut)
     return Cheaper(cheaper, cheaper_parts) if cheaper_parts < parts else None
 
 

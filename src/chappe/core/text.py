@@ -1,7 +1,7 @@
 """Texts as an SMS carries them: the alphabet, the parts, the octets, and back from the octets of others.
 
-Nothing is ever replaced: a text goes out in GSM 03.38 when that has all its characters and in UCS-2
-otherwise. National language tables are not used: operators do not agree on them.
+Nothing is ever replaced: a text goes out in GSM 03.38 when that has all its characters and in UCS-2 otherwise. Where
+an account wants it, a national single shift table stands in for UCS-2 if that makes fewer parts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NewType
 from unicodedata import category
+
+from chappe.core import gsm
+from chappe.core.gsm import Language
 
 MAX_PARTS = 255
 """A concatenation header counts in one octet (3GPP TS 23.040, 9.2.3.24.1)."""
@@ -18,7 +22,43 @@ MAX_PARTS = 255
 
 class Alphabet(Enum):
     GSM7 = "GSM7"
+    GSM7_TURKISH = "GSM7_TURKISH"
+    GSM7_SPANISH = "GSM7_SPANISH"
+    GSM7_PORTUGUESE = "GSM7_PORTUGUESE"
     UCS2 = "UCS2"
+
+    @property
+    def language(self) -> Language:
+        """Whose single shift table it takes; each part has to say so in its header."""
+        return _LANGUAGES.get(self, Language.DEFAULT)
+
+
+SHIFTED = {
+    Language.TURKISH: Alphabet.GSM7_TURKISH,
+    Language.SPANISH: Alphabet.GSM7_SPANISH,
+    Language.PORTUGUESE: Alphabet.GSM7_PORTUGUESE,
+}
+_LANGUAGES = {alphabet: language for language, alphabet in SHIFTED.items()}
+
+Cut = NewType("Cut", int)
+"""How a text is to be cut: a `Language` and these bits. Decided when a message is accepted and kept with it, because
+its parts are counted then, and have to be the same parts whenever and through whichever connector they leave."""
+PLAIN = Cut(0)
+LANGUAGE = 0x0F
+"""The bits of the national language."""
+WIDE = Cut(0x10)
+"""Its parts have 16-bit references, which take an octet more."""
+LATIN_1 = Cut(0x20)
+"""The operator is sent latin-1, and makes GSM 03.38 of it: what only the latter has (€, Greek) takes UCS-2."""
+WHOLE = Cut(0x40)
+"""It leaves in one piece, and the operator cuts it."""
+BARE = Cut(0x80)
+"""No headers of ours reach the phone, and so no national language table."""
+
+
+def with_language(cut: Cut, language: str | None) -> Cut:
+    """The same with the table of this language (`portuguese`), if headers reach the phone."""
+    return cut if language is None or cut & BARE else Cut(cut & ~LANGUAGE | Language[language.upper()])
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,44 +71,53 @@ class Segmented:
     """Septets (GSM7) or 16-bit units (UCS2) of the whole text."""
 
 
-def segment(text: str) -> Segmented:
+def segment(text: str, cut: Cut = PLAIN) -> Segmented:
     """The text's alphabet and parts: 160 septets or 70 units alone, 153 or 67 a part of several.
 
-    Each part takes as much as fits and never ends inside an escape pair, a surrogate pair or what a reader
-    sees as one character (see `_joined`), unless that alone is longer than a part. More than MAX_PARTS is
-    the caller's to refuse. The empty text is one empty part.
+    Less where the header is longer (`_room`). Each part takes as much as fits and never ends inside an escape pair, a
+    surrogate pair or what a reader sees as one character (see `_joined`), unless that alone is longer than a part.
+    More than MAX_PARTS is the caller's to refuse. The empty text is one empty part.
     """
-    return _segment_remembered(text) if len(text) <= _REMEMBERED_LENGTH else _segment(text)
+    return _segment_remembered(text, cut) if len(text) <= _REMEMBERED_LENGTH else _segment(text, cut)
 
 
-def count_parts(text: str) -> int:
-    return len(segment(text).parts)
+def count_parts(text: str, cut: Cut = PLAIN) -> int:
+    return len(segment(text, cut).parts)
 
 
 def encode(text: str, alphabet: Alphabet) -> bytes:
     """The octets for `short_message`. Raises ValueError when the alphabet lacks a character.
 
-    GSM7: one septet an octet, as SMPP wants it, characters of the extension table behind 0x1B. UCS2: UTF-16-BE.
+    GSM7: one septet an octet, characters of the extension or single shift table behind 0x1B. UCS2: UTF-16-BE.
     """
     if alphabet is Alphabet.UCS2:
         return text.encode("utf-16-be")
-    septets = _septets(text)
+    septets = gsm.septets(text, alphabet.language)
     if septets is None:
         raise ValueError("a character is not in the GSM 03.38 alphabet")
     return septets
 
 
-def concatenation_header(reference: int, total: int, sequence: int) -> bytes:
-    """The user data header of one part, its length octet included (3GPP TS 23.040, 9.2.3.24.1 and .8).
+def concatenation_header(
+    reference: int, total: int, sequence: int, *, wide: bool = False, language: int = Language.DEFAULT
+) -> bytes:
+    """The user data header of one part, its length octet included (3GPP TS 23.040, 9.2.3.24.1, .8 and .15).
 
-    References up to 255 make the 6 octets `segment` leaves room for. Greater ones, up to 65535, make 7: a
-    part cut by `segment` may then be one septet or unit too long. Raises ValueError outside these ranges.
+    References are written with 16 bits where asked for, and where they are above 255. Raises ValueError outside these
+    ranges.
     """
     if not 1 <= sequence <= total <= MAX_PARTS:
         raise ValueError(f"no part {sequence} of {total}")
-    if reference <= 0xFF:
-        return bytes((5, 0x00, 3, reference, total, sequence))
-    return bytes((6, 0x08, 4, *reference.to_bytes(2, "big"), total, sequence))
+    wide = wide or reference > 0xFF
+    place = bytes((8, 4) if wide else (0, 3)) + reference.to_bytes(2 if wide else 1, "big") + bytes((total, sequence))
+    elements = place + _language_element(language)
+    return bytes((len(elements),)) + elements
+
+
+def language_header(language: int) -> bytes:
+    """The header of a text that is alone and needs this language's single shift table; none for the default's."""
+    element = _language_element(language)
+    return bytes((len(element),)) + element if element else b""
 
 
 def uncodable(text: str) -> str | None:
@@ -83,138 +132,116 @@ def uncodable(text: str) -> str | None:
     return found[0] if found else None
 
 
-def decode(octets: bytes, data_coding: int) -> str:
+def decode(octets: bytes, data_coding: int, single: int = 0, locking: int = 0) -> str:
     """The text of an incoming message; never raises, however wrong its `data_coding` is.
 
-    SMPP 3.4 §5.2.19, and the coding groups of 3GPP TS 23.038 §4 above it. GSM 03.38 is expected unpacked.
-    Its octets above 0x7F are no septets: they are read as latin-1, which is what senders of such mean. Octets
-    of no known meaning (binary, compressed) come as latin-1 too, so that none is lost.
+    SMPP 3.4 §5.2.19, and the coding groups of 3GPP TS 23.038 §4 above it; `single` and `locking` are the national
+    language identifiers of its header. GSM 03.38 is expected unpacked. Its octets above 0x7F are no septets: they are
+    read as latin-1, which is what senders of such mean. Octets of no known meaning (binary, compressed) come as
+    latin-1 too, so that none is lost.
     """
     charset = _charset(data_coding & 0xFF)
     if charset == _GSM:
-        return _decode_gsm(octets)
+        return gsm.read(octets, single, locking)
     if charset == _UTF_16 and octets[:2] in (b"\xfe\xff", b"\xff\xfe"):
         return octets.decode("utf-16", "replace")  # some handsets write a byte order mark, and may mean it
     return octets.decode(charset, "replace")
 
 
-# --- the alphabet (3GPP TS 23.038 §6.2.1) --------------------------------------------------------------
-
-_ESCAPE = "\x1b"
-
-_BASIC = (
-    "@£$¥èéùìòÇ\nØø\rÅå"
-    "Δ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ"
-    " !\"#¤%&'()*+,-./"
-    "0123456789:;<=>?"
-    "¡ABCDEFGHIJKLMNO"
-    "PQRSTUVWXYZÄÖÑÜ§"
-    "¿abcdefghijklmno"
-    "pqrstuvwxyzäöñüà"
-)
-
-_EXTENSION = {
-    0x0A: "\f",
-    0x14: "^",
-    0x28: "{",
-    0x29: "}",
-    0x2F: "\\",
-    0x3C: "[",
-    0x3D: "~",
-    0x3E: "]",
-    0x40: "|",
-    0x65: "€",
-}
-
-_OUTSIDE = "\uffff"
-"""Makes the latin-1 encoder stop: the way to say no inside a translate table."""
-
-_TO_SEPTETS = (
-    dict.fromkeys(range(256), _OUTSIDE)
-    | {ord(c): chr(i) for i, c in enumerate(_BASIC) if c != _ESCAPE}
-    | {ord(c): _ESCAPE + chr(i) for i, c in _EXTENSION.items()}
-)
-
-_FROM_SEPTET: dict[int, str] = dict(enumerate(_BASIC))
-_FROM_ESCAPED = _FROM_SEPTET | _EXTENSION
+def is_gsm(data_coding: int) -> bool:
+    """Whether this means GSM 03.38, which some operators pack."""
+    return _charset(data_coding & 0xFF) == _GSM
 
 
-def _septets(text: str) -> bytes | None:
-    """4 µs for 160 characters, and under 1 µs for ASCII, for which `translate` has a short cut of its own."""
-    try:
-        return text.translate(_TO_SEPTETS).encode("latin-1")
-    except UnicodeEncodeError:
-        return None
-
-
-def _decode_gsm(octets: bytes) -> str:
-    """An unknown extension is read from the basic table, an escape before nothing as a space (§6.2.1)."""
-    plain, *escaped = octets.decode("latin-1").split(_ESCAPE)
-    text = plain.translate(_FROM_SEPTET)
-    for run in escaped:
-        text += (run[:1].translate(_FROM_ESCAPED) or " ") + run[1:].translate(_FROM_SEPTET)
-    return text
+def _language_element(language: int) -> bytes:
+    return bytes((0x24, 1, language)) if language else b""
 
 
 # --- the parts -----------------------------------------------------------------------------------------
 
-_ALONE_SEPTETS, _PART_SEPTETS = 160, 153
-"""140 octets hold 160 septets; behind a header of 6 octets and a fill bit there is room for 153."""
-
-_ALONE_UNITS, _PART_UNITS = 70, 67
+_OCTETS_IN_AN_SMS = 140
 
 _REMEMBERED_LENGTH = 1000
 """Longer texts are cut afresh each time: the memory held must not depend on what people send."""
 
 
-def _segment(text: str) -> Segmented:
-    septets = _septets(text)
-    if septets is not None:
-        parts = (text,) if len(septets) <= _ALONE_SEPTETS else tuple(_cut_septets(text, septets))
-        return Segmented(Alphabet.GSM7, parts, len(septets))
-    units = _units(text)
-    parts = (text,) if units <= _ALONE_UNITS else tuple(_cut_units(text))
-    return Segmented(Alphabet.UCS2, parts, units)
+def _segment(text: str, cut: Cut) -> Segmented:
+    septets = gsm.septets(text)
+    if septets is not None and not (cut & LATIN_1 and _beyond_latin_1(text)):
+        return _cut_septets(text, septets, Alphabet.GSM7, cut)
+    segmented = _cut_units(text, cut)
+    language = cut & LANGUAGE
+    if language and len(segmented.parts) > 1:
+        alphabet = SHIFTED[Language(language)]
+        septets = gsm.septets(text, alphabet.language)
+        if septets is not None:
+            shifted = _cut_septets(text, septets, alphabet, cut)
+            # When it saves nothing, the alphabet that every phone knows.
+            return min(segmented, shifted, key=lambda one: len(one.parts))
+    return segmented
 
 
 _segment_remembered = lru_cache(maxsize=2048)(_segment)
 
 
-def _cut_septets(text: str, septets: bytes) -> list[str]:
+@lru_cache
+def _room(alphabet: Alphabet, wide: int) -> tuple[int, int]:
+    """Units of a text alone, and of each part of several: what is left of 140 octets behind the header.
+
+    Septets begin at a border of their own behind it: 140 octets hold 160, and 153 behind 6 octets and a fill bit.
+    """
+    alone = len(language_header(alphabet.language))
+    several = len(concatenation_header(0, 2, 1, wide=bool(wide), language=alphabet.language))
+    bits = 16 if alphabet is Alphabet.UCS2 else 7
+    return (_OCTETS_IN_AN_SMS - alone) * 8 // bits, (_OCTETS_IN_AN_SMS - several) * 8 // bits
+
+
+def _cut_septets(text: str, septets: bytes, alphabet: Alphabet, cut: Cut) -> Segmented:
+    alone, room = _room(alphabet, cut & WIDE)
+    if len(septets) <= alone:
+        return Segmented(alphabet, (text,), len(septets))
     parts = []
     start = first = 0
     while first < len(septets):
-        last = min(first + _PART_SEPTETS, len(septets))
+        last = min(first + room, len(septets))
         if septets[last - 1] == 0x1B:
             last -= 1
         end = start + last - first - septets.count(0x1B, first, last)
         parts.append(text[start:end])
         start, first = end, last
-    return parts
+    return Segmented(alphabet, tuple(parts), len(septets))
 
 
-def _cut_units(text: str) -> list[str]:
+def _cut_units(text: str, cut: Cut) -> Segmented:
+    alone, room = _room(Alphabet.UCS2, cut & WIDE)
+    units = _units(text)
+    if units <= alone:
+        return Segmented(Alphabet.UCS2, (text,), units)
     parts = []
     start = 0
     while start < len(text):
-        reach = end = _reach(text, start)
+        reach = end = _reach(text, start, room)
         while start < end < len(text) and _joined(text, start, end):
             end -= 1
         if end == start:
             end = reach  # one character of the reader's fills more than a part
         parts.append(text[start:end])
         start = end
-    return parts
+    return Segmented(Alphabet.UCS2, tuple(parts), units)
+
+
+def _beyond_latin_1(text: str) -> bool:
+    return not text.isascii() and max(text) > "\xff"
 
 
 def _units(text: str) -> int:
     return len(text.encode("utf-16-be", "surrogatepass")) // 2
 
 
-def _reach(text: str, start: int) -> int:
+def _reach(text: str, start: int, room: int) -> int:
     """The end of the longest run of code points from `start` that fits a part."""
-    end = min(start + _PART_UNITS, len(text))
-    while (excess := _units(text[start:end]) - _PART_UNITS) > 0:
+    end = min(start + room, len(text))
+    while (excess := _units(text[start:end]) - room) > 0:
         end -= (excess + 1) // 2  # none has more than two units, so at least that many must go
     return end
 

@@ -29,7 +29,7 @@ from chappe.core.message import (
 from chappe.core.numbers import parse_mobile, parse_sender
 from chappe.core.optout import Mention, mention_for, with_mention
 from chappe.core.ports import Sending
-from chappe.core.text import count_parts, uncodable
+from chappe.core.text import Cut, count_parts, uncodable, with_language
 
 MAX_PARTS = 20
 """A longer text is a mistake more often than a wish, and each part is paid for. The protocol's cap is 255."""
@@ -96,6 +96,11 @@ class Terms(Protocol):
         ...
 
     @property
+    def cut(self) -> Cut:
+        """How texts have to be cut for the operators."""
+        ...
+
+    @property
     def token(self) -> Callable[[], str]:
         """Makes a new secret for a link: at least 10 letters and digits."""
         ...
@@ -118,6 +123,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         raise Invalid(40, "campaignName")  # it would count among the messages of that campaign
     category = check_name(request.category, 45, "category")
     validity_ms = _read_validity(request.validity_seconds, terms)
+    cut = with_language(terms.cut, account.settings.national_shift)
     route = SIMULATOR if key.test else terms.live_route
     test = route == SIMULATOR
     due_at, held_by = hours.release(account.settings, family, number, wished, test=test)
@@ -128,7 +134,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         number=number,
         family=family,
         text=text,
-        parts=_count_parts(text),
+        parts=_count_parts(text, cut),
         route=route,
         test=test,
         policy=choose_policy(account, family, category),
@@ -144,6 +150,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         held_by=held_by,
         billed=not key.test,
         limits=account.limits,
+        cut=cut,
     )
 
 
@@ -270,9 +277,9 @@ def has_host(url: str) -> bool:
         return False
 
 
-def _count_parts(text: str) -> int:
+def _count_parts(text: str, cut: Cut) -> int:
     """How many parts the text as sent makes; 32 when too many. A very long text is not even cut."""
-    parts = count_parts(text) if len(text) <= MAX_CHARACTERS else MAX_PARTS + 1
+    parts = count_parts(text, cut) if len(text) <= MAX_CHARACTERS else MAX_PARTS + 1
     if parts > MAX_PARTS:
         raise Invalid(32, "message")
     return parts

@@ -27,7 +27,7 @@ from chappe.core.numbers import PhoneNumber, parse_mobile
 from chappe.core.optout import Mention, mention_for, with_mention
 from chappe.core.personalise import Template, compile_template
 from chappe.core.ports import Allowing, Campaigns, Contacts, Counting
-from chappe.core.text import Alphabet, segment
+from chappe.core.text import PLAIN, Alphabet, Cut, count_parts, segment, with_language
 from chappe.flow.accept import MAX_CHARACTERS, MAX_PARTS, PAST_TOLERANCE_MS, choose_policy, links_end_at, track_links
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class Writer:
     order: SendOrder
     template: Template
     token: Callable[[], str]
+    cut: Cut = PLAIN
 
     def write(self, contact: Contact, now: int) -> SendMessage | int:
         """The message, or the contract's code why this contact gets none: 30 without text, 32 too long a one."""
@@ -68,7 +69,7 @@ class Writer:
         text, links = self._fill(contact, links_end_at(self.account, due_at))
         if not text.strip():
             return NO_TEXT
-        parts = len(segment(text).parts) if len(text) <= MAX_CHARACTERS else MAX_PARTS + 1
+        parts = count_parts(text, self.cut) if len(text) <= MAX_CHARACTERS else MAX_PARTS + 1
         if parts > MAX_PARTS:
             return TOO_LONG
         return SendMessage(
@@ -91,6 +92,7 @@ class Writer:
             held_by=held_by,
             billed=not campaign.test,
             limits=self.account.limits,
+            cut=self.cut,
         )
 
     def _fill(self, contact: Contact, links_end: int) -> tuple[str, tuple[TrackedLink, ...]]:
@@ -127,17 +129,19 @@ def make_writer(
     order: SendOrder,
     mention: Mention | None,
     token: Callable[[], str],
+    cut: Cut = PLAIN,
 ) -> Writer:
-    """`mention` is the installation's.
+    """`mention` and `cut` are the installation's.
 
     Raises UnknownField, and Invalid: 1001 for `externalUrl` when there is nowhere that links begin with, 32 for
     `message`.
     """
     family = campaign.family
-    template = compile_text(campaign.text, fields, campaign.external_url, account.settings, family, mention)
+    cut = with_language(cut, account.settings.national_shift)
+    template = compile_text(campaign.text, fields, campaign.external_url, account.settings, family, mention, cut)
     if template.wants_link and order.link_base is None:
         raise Invalid(1001, "externalUrl")
-    return Writer(campaign, account, order, template, token)
+    return Writer(campaign, account, order, template, token, cut)
 
 
 def compile_text(
@@ -147,12 +151,13 @@ def compile_text(
     settings: Settings,
     family: Family,
     mention: Mention | None,
+    cut: Cut = PLAIN,
 ) -> Template:
     """The text with its STOP mention. Raises UnknownField, and Invalid 32 when it is too long for anybody."""
     text = with_mention(text, mention_for(settings, family, mention))
     template = compile_template(text, {one.name: str(one.id) for one in fields}, link=external_url is not None)
     shortest = template.render({})
-    if len(shortest) > MAX_CHARACTERS or len(segment(shortest).parts) > MAX_PARTS:
+    if len(shortest) > MAX_CHARACTERS or count_parts(shortest, cut) > MAX_PARTS:
         raise Invalid(TOO_LONG, "message")
     return template
 
@@ -203,7 +208,7 @@ class DryRun:
     def add(self, writer: Writer, contact: Contact, send: SendMessage) -> None:
         self.recipients += 1
         self.credits += send.parts
-        self.alphabets[segment(send.text).alphabet] += 1
+        self.alphabets[segment(send.text, send.cut).alphabet] += 1
         if (send.parts, len(send.text)) > (self.longest_parts, len(self.longest)):
             self.longest, self.longest_parts = send.text, send.parts
         missing = writer.template.missing(values_of(contact)) if writer.template.keys else ()
@@ -311,13 +316,16 @@ class Runner:
         token: Callable[[], str],
         mention: Mention | None,
         wake: Callable[[str], None],
+        cut: Cut = PLAIN,
     ) -> None:
-        """`holder` names this start of this node; `wake` is told each route on which something was queued."""
+        """`holder` names this start of this node; `wake` is told each route on which something was queued; `mention`
+        and `cut` are the installation's."""
         self._store = store
         self._holder = holder
         self._now_ms = now_ms
         self._token = token
         self._mention = mention
+        self._cut = cut
         self._wake_route = wake
         self._awake = asyncio.Event()
 
@@ -372,7 +380,7 @@ class Runner:
         campaign, account = taken.campaign, taken.account
         fields = await self._store.list_fields(account.id, ListId(campaign.list))
         try:
-            writer = make_writer(campaign, account, fields, _order_of(campaign), self._mention, self._token)
+            writer = make_writer(campaign, account, fields, _order_of(campaign), self._mention, self._token, self._cut)
         except Invalid as error:
             if await self._store.find_list(account.id, ListId(campaign.list)) is not None:
                 log.warning("campaign paused", extra={"campaign": campaign.public_id, "reason": str(error)})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -130,6 +130,14 @@ class Mood(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """At this many submits of a connection it goes silent and stays open: neither reads nor writes any more."""
     drop_after: Count = 0
     """Cuts a connection at this many of its submits: the last is accepted, but not answered."""
+    long_messages: Literal["udh8", "udh16", "sar", "payload"] = "udh8"
+    """How what people write is passed on when it is long; what comes is understood in each of these ways."""
+    national_shift: Literal["turkish", "spanish", "portuguese"] | None = None
+    """The national language table of their phones."""
+    gsm7: Literal["unpacked", "packed", "latin1"] = "unpacked"
+    """What a text in GSM 03.38 comes and goes as…"""
+    gsm7_data_coding: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    """…with this data_coding."""
     retry_seconds: Amount = 1.0
     """How soon a receipt or reply that the client refused is tried again…"""
     retry_for_seconds: Amount = 0.0

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from chappe.core.text import decode
+from chappe.core import gsm
+from chappe.core.text import (
+    PLAIN,
+    WIDE,
+    Alphabet,
+    concatenation_header,
+    decode,
+    encode,
+    is_gsm,
+    language_header,
+    segment,
+    with_language,
+)
 from chappe.simulator.memory import Recent
-from chappe.smpp.pdus import DataSm, EsmClass, SubmitSm, Tag
-from chappe.smpp.udh import Segment, concatenation
+from chappe.simulator.moods import Mood
+from chappe.smpp.pdus import DataCoding, DataSm, EsmClass, SubmitSm, Tag, Tlv
+from chappe.smpp.udh import Segment, place_of, sar_parameters
 
 _ONE_GET_SECONDS = 10.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -27,26 +42,76 @@ class Phones:
         # Parts that are refused, or sent twice, leave others waiting for ever.
         self._joining: Recent[tuple[bytes, bytes, int, int], dict[int, bytes]] = Recent()
 
-    def show(self, submit: SubmitSm | DataSm, place: Segment) -> str | None:
+    def show(self, submit: SubmitSm | DataSm, place: Segment, data_coding: int) -> str | None:
         """The whole text once its last missing part is here; until then None."""
         key = (submit.source_addr, submit.destination_addr, place.reference, place.total)
         parts = self._joining.pop(key, {})
         parts[place.sequence] = place.rest
         if len(parts) == place.total:
-            return decode(b"".join(parts[sequence] for sequence in sorted(parts)), submit.data_coding)
+            octets = b"".join(parts[sequence] for sequence in sorted(parts))
+            return decode(octets, data_coding, place.single, place.locking)
         self._joining[key] = parts
         return None
 
 
-def place_of(submit: SubmitSm | DataSm) -> Segment:
-    """Text and place by the header in it, or else by the SAR parameters; what makes no sense is a text of its own."""
-    octets = submit.user_data
-    if submit.esm_class & EsmClass.UDHI:
-        return concatenation(octets) or Segment(0, 1, 1, octets)
-    total, sequence = submit.tlv_int(Tag.SAR_TOTAL_SEGMENTS) or 0, submit.tlv_int(Tag.SAR_SEGMENT_SEQNUM) or 0
-    if not 1 <= sequence <= total:
-        return Segment(0, 1, 1, octets)
-    return Segment(submit.tlv_int(Tag.SAR_MSG_REF_NUM) or 0, total, sequence, octets)
+def open_submit(submit: SubmitSm | DataSm, mood: Mood) -> tuple[Segment, int]:
+    """Text and place, and how the text's octets are to be read: unpacked, and by a data_coding that everybody knows."""
+    place = place_of(submit)
+    octets, data_coding = place.rest, submit.data_coding
+    if data_coding == mood.gsm7_data_coding:
+        data_coding = DataCoding.LATIN_1 if mood.gsm7 == "latin1" else DataCoding.SMSC_DEFAULT
+    if mood.gsm7 == "packed" and is_gsm(data_coding):
+        place = place._replace(rest=gsm.unpack(octets, len(submit.user_data) - len(octets)))
+    return place, data_coding
+
+
+class Content(NamedTuple):
+    """Of a deliver_sm."""
+
+    esm_class: int
+    data_coding: int
+    octets: bytes
+    tlvs: tuple[Tlv, ...] = ()
+
+
+def compose(text: str | Sequence[str], mood: Mood, reference: int) -> list[Content]:
+    """What a person writes, as this operator passes it on; a sequence is its parts. Raises ValueError."""
+    cut = with_language(WIDE if mood.long_messages == "udh16" else PLAIN, mood.national_shift)
+    whole = segment(text if isinstance(text, str) else "".join(text), cut)
+    parts, alphabet = (whole.parts if isinstance(text, str) else tuple(text)), whole.alphabet
+    if len(parts) == 1:
+        return [_content(parts[0], alphabet, language_header(alphabet.language), mood)]
+    if mood.long_messages == "payload":
+        content = _content("".join(parts), alphabet, b"", mood)
+        return [content._replace(octets=b"", tlvs=((Tag.MESSAGE_PAYLOAD, content.octets),))]
+    total = len(parts)
+    if mood.long_messages == "sar":
+        return [
+            _content(part, alphabet, b"", mood)._replace(tlvs=sar_parameters(reference, total, sequence))
+            for sequence, part in enumerate(parts, 1)
+        ]
+    return [
+        _content(
+            part,
+            alphabet,
+            concatenation_header(reference, total, sequence, wide=bool(cut & WIDE), language=alphabet.language),
+            mood,
+        )
+        for sequence, part in enumerate(parts, 1)
+    ]
+
+
+def _content(part: str, alphabet: Alphabet, header: bytes, mood: Mood) -> Content:
+    octets = encode(part, alphabet)
+    if alphabet is Alphabet.UCS2:
+        data_coding, octets = int(DataCoding.UCS2), header + octets
+    elif mood.gsm7 == "latin1":
+        data_coding, octets = mood.gsm7_data_coding, header + part.encode("latin-1", "replace")
+    elif mood.gsm7 == "packed":
+        data_coding, octets = mood.gsm7_data_coding, gsm.pack(octets, header)
+    else:
+        data_coding, octets = mood.gsm7_data_coding, header + octets
+    return Content(EsmClass.UDHI if header else 0, data_coding, octets)
 
 
 def link_in(text: str) -> str | None:

@@ -15,15 +15,14 @@ from functools import partial
 from typing import TypeAlias
 
 from chappe.core.replies import recognise
-from chappe.core.text import Alphabet, concatenation_header, encode, segment
 from chappe.simulator.agenda import Agenda
 from chappe.simulator.corruption import misstate, overrun, sm_length
 from chappe.simulator.memory import Recent
 from chappe.simulator.moods import MAGIC, Fate, Mood, Script
-from chappe.simulator.phones import Phones, link_in, place_of, visit
+from chappe.simulator.phones import Phones, compose, link_in, open_submit, visit
 from chappe.simulator.receipts import WANTED, receipt
 from chappe.smpp import aio, codec, pdus
-from chappe.smpp.pdus import DataSm, DeliverSm, EsmClass, Npi, Pdu, Status, SubmitSm, SubmitSmResp, Tag, Ton
+from chappe.smpp.pdus import DataSm, DeliverSm, Npi, Pdu, Status, SubmitSm, SubmitSmResp, Tag, Ton
 from chappe.smpp.session import (
     BindRequested,
     Closed,
@@ -55,6 +54,7 @@ class Submitted:
 class _Accepted:
     pdu: Submit
     place: Segment
+    data_coding: int
     script: Script
     number: int
     """The message id, before it is written in one of its forms."""
@@ -209,14 +209,12 @@ class Simulator:
         ValueError when a part is too long.
         """
         self._heed_stop(number, to, text if isinstance(text, str) else "".join(text))
-        whole = segment(text if isinstance(text, str) else "".join(text))
-        parts = whole.parts if isinstance(text, str) else tuple(text)
+        contents = compose(text, self.mood, self._chance.randrange(256))
         address = to.encode("latin-1")
         owner = self._owners.get(address, _Owner())
-        reference = self._chance.randrange(256)
         deliveries = []
-        for sequence in order or range(1, len(parts) + 1):
-            header = concatenation_header(reference, len(parts), sequence) if len(parts) > 1 else b""
+        for sequence in order or range(1, len(contents) + 1):
+            content = contents[sequence - 1]
             pdu = DeliverSm(
                 source_addr_ton=Ton.INTERNATIONAL,
                 source_addr_npi=Npi.ISDN,
@@ -224,9 +222,10 @@ class Simulator:
                 dest_addr_ton=owner.ton,
                 dest_addr_npi=owner.npi,
                 destination_addr=address,
-                esm_class=EsmClass.UDHI if header else 0,
-                data_coding=_CODINGS[whole.alphabet],
-                short_message=header + encode(parts[sequence - 1], whole.alphabet),
+                esm_class=content.esm_class,
+                data_coding=content.data_coding,
+                short_message=content.octets,
+                tlvs=content.tlvs,
             )
             codec.encode(pdu)  # raises here rather than when its turn comes
             deliveries.append(_Delivery(pdu, owner.system_id))
@@ -325,7 +324,7 @@ class Simulator:
             handset_at = max(handset_at, answer_at)
         if self._happens(mood.receipts_late):
             handset_at += mood.late_seconds
-        accepted = _Accepted(pdu, place_of(pdu), script, self._next_id, client.system_id, self._date())
+        accepted = _Accepted(pdu, *open_submit(pdu, mood), script, self._next_id, client.system_id, self._date())
         self._agenda.add(handset_at, partial(self._at_handset, accepted))
         if script.answered and not self._happens(mood.answers_lost):
             self._agenda.add(answer_at, partial(self._answer, link, pdu, 0, message_id))
@@ -417,7 +416,7 @@ class Simulator:
             for _ in range(2 if self._happens(mood.receipts_doubled) else 1):
                 self._outboxes[accepted.system_id].append(_Delivery(told, accepted.system_id))
         if script.fate is Fate.DELIVERED and (script.reply or script.opens_link or self.ledger is not None):
-            text = self._phones.show(pdu, place)
+            text = self._phones.show(pdu, place, accepted.data_coding)
             if text is not None:
                 self._at_person(pdu, script, text)
 
@@ -550,7 +549,6 @@ async def run(
 
 
 _ORDINARY = Script()
-_CODINGS = {Alphabet.GSM7: int(pdus.DataCoding.SMSC_DEFAULT), Alphabet.UCS2: int(pdus.DataCoding.UCS2)}
 _BIND_RESPONSES: Mapping[type[pdus.Bind], type[pdus.BindResp]] = {
     pdus.BindTransmitter: pdus.BindTransmitterResp,
     pdus.BindReceiver: pdus.BindReceiverResp,

@@ -20,7 +20,7 @@ FROM unnest($1::text[], $2::boolean[]) AS p(name, alone);
 SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by, m.charged
+    m.wake_at, m.held_by, m.charged, m.cut
 FROM unnest($1::bigint[]) AS p(id)
 JOIN message m ON m.id = p.id
 ORDER BY m.id
@@ -121,11 +121,11 @@ WHERE l.number = p.number AND l.account = p.account;
 
 -- name: insert_message
 INSERT INTO message (id, account, number, family, category, campaign, sender, text, parts, test, policy, route,
-    accepted_at, due_at, validity_ms, previous, wake_at, held_by, charged)
+    accepted_at, due_at, validity_ms, previous, wake_at, held_by, charged, cut)
 SELECT *
 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::smallint[], $10::boolean[], $11::smallint[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],
-    $16::bigint[], $17::bigint[], $18::text[], $19::smallint[]);
+    $16::bigint[], $17::bigint[], $18::text[], $19::smallint[], $20::smallint[]);
 
 -- name: insert_link
 INSERT INTO link (token, message, url, expires_at)
@@ -594,7 +594,7 @@ JOIN account a ON a.id = p.id;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by, m.charged
+    m.wake_at, m.held_by, m.charged, m.cut
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
 JOIN message m ON m.id = p.id AND m.account = p.account;
 
@@ -603,7 +603,7 @@ JOIN message m ON m.id = p.id AND m.account = p.account;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by, m.charged,
+    m.wake_at, m.held_by, m.charged, m.cut,
     a.message, a.part, a.number, a.connector, a.epoch, a.claimed_at, a.reference, a.flagged, a.outcome, a.treatment,
     a.status, a.carrier_id, a.answered_at, a.verdict, a.verdict_at
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p(id, account, n)
@@ -615,7 +615,7 @@ ORDER BY p.n, a.part, a.number;
 SELECT p.n, m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at, m.bounced_at,
     m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent, m.facts, m.events,
-    m.wake_at, m.held_by, m.charged
+    m.wake_at, m.held_by, m.charged, m.cut
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS p(number, account, n)
 JOIN latest l ON l.number = p.number AND l.account = p.account
 JOIN message m ON m.id = l.message;

@@ -10,7 +10,7 @@ WHERE false;
 -- name: journey_messages
 SELECT id, account, number, family, category, campaign, sender, text, parts, test, policy, route, accepted_at, due_at,
     validity_ms, previous, delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at,
-    unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged
+    unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged, cut
 FROM message
 WHERE id = $1;
 
@@ -89,8 +89,8 @@ ON CONFLICT (number, account) DO UPDATE SET message = excluded.message;
 
 -- name: insert_message
 INSERT INTO message (id, account, number, family, category, campaign, sender, text, parts, test, policy, route,
-    accepted_at, due_at, validity_ms, previous, wake_at, held_by, charged)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
+    accepted_at, due_at, validity_ms, previous, wake_at, held_by, charged, cut)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20);
 
 -- name: insert_link
 INSERT INTO link (token, message, url, expires_at)
@@ -418,7 +418,7 @@ WHERE id = $1;
 -- name: find_message
 SELECT id, account, number, family, category, campaign, sender, text, parts, test, policy, route, accepted_at, due_at,
     validity_ms, previous, delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at,
-    unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged
+    unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged, cut
 FROM message
 WHERE id = $1 AND account = $2;
 
@@ -427,7 +427,7 @@ WHERE id = $1 AND account = $2;
 SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at,
     m.bounced_at, m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent,
-    m.facts, m.events, m.wake_at, m.held_by, m.charged, a.message, a.part, a.number, a.connector, a.epoch,
+    m.facts, m.events, m.wake_at, m.held_by, m.charged, m.cut, a.message, a.part, a.number, a.connector, a.epoch,
     a.claimed_at, a.reference, a.flagged, a.outcome, a.treatment, a.status, a.carrier_id, a.answered_at,
     a.verdict, a.verdict_at
 FROM message m
@@ -439,7 +439,7 @@ ORDER BY a.part, a.number;
 SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.text, m.parts, m.test, m.policy,
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at,
     m.bounced_at, m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent,
-    m.facts, m.events, m.wake_at, m.held_by, m.charged
+    m.facts, m.events, m.wake_at, m.held_by, m.charged, m.cut
 FROM latest l
 JOIN message m ON m.id = l.message
 WHERE l.number = $1 AND l.account = $2;

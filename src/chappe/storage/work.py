@@ -511,10 +511,11 @@ def _insert_messages(sends: Sequence[tuple[SendMessage, int]]) -> Steps[list[Mes
                 send.due_at + send.validity_ms,
                 send.held_by,
                 charged,
+                send.cut,
             )
         )
         latest[send.number, send.account] = id_
-        queue += [(id_, part, send.route, int(send.family), send.due_at) for part in range(1, send.parts + 1)]
+        queue += [(id_, part, send.route, int(send.family), send.due_at) for part in range(1, send.submits + 1)]
         links += [(link.token, id_, link.url, link.expires_at) for link in send.links]
         events.append((send.account, id_, 1, _SUBMITTED, send.accepted_at))
         if send.idempotency:
@@ -637,6 +638,7 @@ def _take(
                     message.text,
                     message.parts,
                     lifecycle.expires_at(message),
+                    message.cut,
                 )
             )
     yield from tell("insert_attempt", rows)

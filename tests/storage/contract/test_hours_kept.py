@@ -9,6 +9,7 @@ from store_scene import HOUR, MINUTE, NOW, VALIDITY, Scene
 
 from chappe.core.message import Account, Family, Key, Settings, Submission
 from chappe.core.optout import Mention
+from chappe.core.text import PLAIN, Cut
 from chappe.flow.accept import SendRequest, accept, validate
 from chappe.flow.dispatch import Dispatcher
 
@@ -24,6 +25,7 @@ class OurTerms:
     links_base: str | None = None
     default_validity_ms: int = VALIDITY
     stop_mention: Mention | None = None
+    cut: Cut = PLAIN
     token: Callable[[], str] = lambda: "Token0000000"
 
 

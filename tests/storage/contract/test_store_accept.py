@@ -24,6 +24,7 @@ from store_scene import (
     keys_of,
 )
 
+from chappe.core.gsm import Language
 from chappe.core.message import (
     Accepted,
     Family,
@@ -35,6 +36,7 @@ from chappe.core.message import (
     TrackedLink,
     Verdict,
 )
+from chappe.core.text import WHOLE, WIDE, Cut
 
 ONCE = Idempotency("order-17", b"digest of the body")
 
@@ -53,6 +55,7 @@ async def test_accepted_message_is_found_as_it_was_sent(scene: Scene) -> None:
         campaign="hiver",
         sender="ACME",
         held_by="fr-af2m-2026:sunday",
+        cut=Cut(WIDE | Language.PORTUGUESE),
     )
     assert await scene.read(message) == Message(
         id=message,
@@ -72,6 +75,7 @@ async def test_accepted_message_is_found_as_it_was_sent(scene: Scene) -> None:
         validity_ms=VALIDITY,
         wake_at=NOW + HOUR + VALIDITY,
         held_by="fr-af2m-2026:sunday",
+        cut=Cut(WIDE | Language.PORTUGUESE),
     )
 
 
@@ -95,6 +99,13 @@ async def test_ids_increase_across_a_restart(scene: Scene) -> None:
 async def test_every_part_is_queued(scene: Scene) -> None:
     await scene.accept(parts=3)
     assert await scene.store.count_pending() == {"queued": 3, "pending": 0, "in_doubt": 0, "parked": 0}
+
+
+async def test_what_the_operator_cuts_is_queued_once_and_costs_its_parts(scene: Scene) -> None:
+    accepted = await scene.store.accept(a_send(scene.account, parts=3, cut=WHOLE))
+    assert isinstance(accepted, Accepted)
+    assert accepted.parts == 3
+    assert (await scene.store.count_pending())["queued"] == 1
 
 
 async def test_concurrent_accepts_are_all_stored_each_under_its_own_id(scene: Scene) -> None:

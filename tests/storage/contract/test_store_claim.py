@@ -23,6 +23,7 @@ from store_scene import (
     refused,
 )
 
+from chappe.core.counts import Count
 from chappe.core.message import (
     Attempt,
     Delivery,
@@ -35,12 +36,13 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.rules import Listing
+from chappe.core.text import WHOLE, WIDE
 
 # --- what is claimed ---------------------------------------------------------------------------------
 
 
 async def test_submission_carries_all_that_the_pdu_needs(scene: Scene) -> None:
-    message = await scene.accept(text="Où êtes-vous ?", parts=2, sender="ACME", due_at=NOW + HOUR)
+    message = await scene.accept(text="Où êtes-vous ?", parts=2, sender="ACME", due_at=NOW + HOUR, cut=WIDE)
     submissions = await scene.claim(now=NOW + 2 * HOUR)
     assert submissions == [
         Submission(
@@ -58,6 +60,7 @@ async def test_submission_carries_all_that_the_pdu_needs(scene: Scene) -> None:
             text="Où êtes-vous ?",
             parts=2,
             expires_at=NOW + HOUR + VALIDITY,
+            cut=WIDE,
         )
         for part, submission in enumerate(submissions, 1)
     ]
@@ -94,6 +97,17 @@ async def test_claim_takes_no_more_parts_than_the_limit(scene: Scene) -> None:
         [(second, 2, 1)],
         [],
     ]
+
+
+async def test_what_the_operator_cuts_is_one_submit_whose_receipt_settles_the_message(scene: Scene) -> None:
+    message = await scene.accept(parts=3, cut=WHOLE)
+    [submission] = await scene.claim()
+    assert (submission.key, submission.parts, submission.cut) == ((message, 1, 1), 3, WHOLE)
+    await scene.store.settle([answered(submission)], NOW)
+    assert await scene.state(message) is State.SENT
+    await scene.store.settle([a_receipt()], NOW)
+    assert await scene.state(message) is State.DELIVERED
+    assert (await scene.store.read_counts(scene.account, test=False))[Count.CREDITS] == 3
 
 
 async def test_claim_takes_what_is_due_only(scene: Scene) -> None:

@@ -1,11 +1,13 @@
 """Prints the parts of the documentation that are tables in the program, so that the two cannot disagree.
 
 A page marks where a table goes, `<!-- printed: NAME -->` … `<!-- end -->`; everything else on it is written by hand.
-`python -m docs.printer` writes all pages anew, and tests/test_docs.py checks that there was nothing to write.
+`python -m docs.printer` writes all pages and docs/reference/openapi.json anew, and tests/test_docs.py checks that there
+was nothing to write.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -15,6 +17,7 @@ from typing import Any, get_type_hints
 import click
 import msgspec
 
+from chappe.api.openapi import describe_api
 from chappe.api.problems import KINDS
 from chappe.cli import main as chappe
 from chappe.connectors.smpp import SmppSettings
@@ -35,8 +38,10 @@ from chappe.core.message import (
 from chappe.flow.accept import POLICY_OF_CATEGORY, POLICY_OF_FAMILY
 from chappe.settings import Settings
 from chappe.smpp.pdus import Status
+from docs.examples import examples
 
 ROOT = Path(__file__).resolve().parents[1]
+OPENAPI = ROOT / "docs/reference/openapi.json"
 
 
 def pages() -> list[Path]:
@@ -49,10 +54,16 @@ def render(page: str) -> str:
     return _PLACE.sub(lambda place: f"{place[1]}\n\n{BLOCKS[place[2]]()}\n\n{place[3]}", page)
 
 
+def description() -> str:
+    """The description of the API, as it is checked in."""
+    return json.dumps(describe_api(), ensure_ascii=False, indent=1) + "\n"
+
+
 def main() -> None:
     for page in pages():
         text = page.read_text("utf-8")
         page.write_text(render(text), "utf-8")
+    OPENAPI.write_text(description(), "utf-8")
 
 
 _PLACE = re.compile(r"^(<!-- printed: ([a-z-]+) -->)\n.*?^(<!-- end -->)$", re.MULTILINE | re.DOTALL)
@@ -291,6 +302,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "policies": policies,
     "limits": limits,
     "errors": errors,
+    "examples": examples,
     "treatments": treatments,
     "settings": settings,
     "operator-settings": operator_settings,

@@ -19,7 +19,7 @@ from chappe.api.webhooks import EventAnswer
 from chappe.connectors.smpp import SmppSettings
 from chappe.settings import Settings, load_settings
 from chappe.simulator import Mood
-from docs.printer import BLOCKS, ROOT, pages, render
+from docs.printer import BLOCKS, OPENAPI, ROOT, description, pages, render
 
 PAGES = pages()
 DOCS = ROOT / "docs"
@@ -77,6 +77,10 @@ def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:
 def test_printed_tables_are_what_the_program_says(page: Path) -> None:
     text = page.read_text("utf-8")
     assert render(text) == text, "run `uv run python -m docs.printer`"
+
+
+def test_the_description_of_the_api_is_the_one_that_is_served() -> None:
+    assert OPENAPI.read_text("utf-8") == description(), "run `uv run python -m docs.printer`"
 
 
 def test_everything_that_can_be_printed_is() -> None:

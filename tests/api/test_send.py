@@ -501,4 +501,5 @@ async def test_the_api_describes_itself(scene: Scene) -> None:
     assert schemas["SendBody"]["required"] == ["number", "message"]
     assert "from" in schemas["SendBody"]["properties"]
     assert list(document["paths"])[:3] == [SEND, SEND_MARKETING, "/v2/messages/status"]
-    assert "1006" in document["paths"][SEND]["post"]["responses"]["409"]["description"]
+    assert document["paths"][SEND]["post"]["responses"]["409"] == {"$ref": "#/components/responses/409-1006"}
+    assert document["components"]["responses"]["409-1006"]["description"].startswith("1006: ")

@@ -50,6 +50,7 @@ def describe_api() -> Node:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
+            "responses": _problems(),
             "headers": _HEADERS,
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Primotexto-ApiKey"}},
         },
@@ -89,7 +90,8 @@ def _describe(operation: Operation[Any], tag: str) -> Node:
         required = bool(operation.required)
         described["requestBody"] = {"required": required, "content": {"application/json": content}}
     described["responses"] = {str(operation.success): _success(operation)} | {
-        str(status): _problem(status, codes) for status, codes in codes_of(operation).items()
+        str(status): {"$ref": f"#/components/responses/{_name(status, codes)}"}
+        for status, codes in codes_of(operation).items()
     }
     return described
 
@@ -125,7 +127,17 @@ def _links(operation: Operation[Any]) -> Iterator[tuple[str, Node]]:
                 yield operation_id(other), {"operationId": operation_id(other), "parameters": parameters}
 
 
-def _problem(status: int, codes: Collection[int]) -> Node:
+def _problems() -> Node:
+    found = {(status, tuple(codes)) for one in OPERATIONS for status, codes in codes_of(one).items()}
+    return dict(_problem(status, codes) for status, codes in sorted(found))
+
+
+def _name(status: int, codes: Collection[int]) -> str:
+    """Of an error's description, which operations share: `404-16`."""
+    return "-".join(map(str, (status, *codes)))
+
+
+def _problem(status: int, codes: Collection[int]) -> tuple[str, Node]:
     texts = {code: KINDS[code].english for code in codes}
     if status == 409 and IDEMPOTENCY in codes:
         texts[IDEMPOTENCY] = Hint.STILL_RUNNING.value[1]
@@ -134,7 +146,7 @@ def _problem(status: int, codes: Collection[int]) -> Node:
         headers.append("Retry-After")
     one_of_these = {"properties": {"code": {"enum": list(codes)}}}
     schema = {"allOf": [_schema_of(ProblemAnswer), one_of_these]}
-    return {
+    return _name(status, codes), {
         "description": " ".join(f"{code}: {text}" for code, text in texts.items()),
         "headers": {name: node for header in headers for name, node in _header(header).items()},
         "content": {"application/json": {"schema": schema}},

@@ -174,7 +174,7 @@ def test_the_readme_maps_the_tree() -> None:
     top = {
         entry.name
         for entry in ROOT.iterdir()
-        if not any(fnmatch(entry.name, pattern) for pattern in (*ignored, ".git", ".gitignore"))
+        if not any(fnmatch(entry.name, pattern) for pattern in (*ignored, ".git*"))
     }
     package = ROOT / "src/chappe"
     inside = {

@@ -46,12 +46,14 @@ def php(call: Call, base_url: str, key: str) -> str:
 
 def python(call: Call, base_url: str, key: str) -> str:
     lines = ["import json"] if call.body is not None else []
-    lines += ["from urllib.request import Request, urlopen", "", "request = Request("]
-    lines += [f'    "{base_url}{call.target}",', f'    method="{call.method}",', "    headers={"]
-    lines += [f'        "{name}": "{value}",' for name, value in _headers(call, key).items()]
-    lines.append("    },")
+    lines += ["from urllib.request import Request, urlopen", ""]
     if call.body is not None:
-        lines.append(f"    data=json.dumps({_in_python(call.body)}).encode(),")
+        lines.append(f"body = {_in_python(call.body)}")
+    lines += ["request = Request(", f'    "{base_url}{call.target}",', f'    method="{call.method}",']
+    if headers := _headers(call, key):
+        lines += ["    headers={", *(f'        "{name}": "{value}",' for name, value in headers.items()), "    },"]
+    if call.body is not None:
+        lines.append("    data=json.dumps(body).encode(),")
     lines += [")", "with urlopen(request) as answer:", "    print(answer.read().decode())"]
     return "\n".join(lines)
 
@@ -78,12 +80,15 @@ def _in_php(value: Any) -> str:
             return json.dumps(value)
 
 
-def _in_python(value: Any) -> str:
+def _in_python(value: Any, margin: str = "") -> str:
+    """A member on each line."""
+    inner = margin + "    "
     match value:
-        case dict():
-            return "{" + ", ".join(f"{_in_python(name)}: {_in_python(it)}" for name, it in value.items()) + "}"
-        case list():
-            return "[" + ", ".join(map(_in_python, value)) + "]"
+        case dict() if value:
+            members = [f"{inner}{_in_python(name)}: {_in_python(it, inner)},\n" for name, it in value.items()]
+            return "{\n" + "".join(members) + margin + "}"
+        case list() if value:
+            return "[" + ", ".join(_in_python(it, inner) for it in value) + "]"
         case str():
             return json.dumps(value, ensure_ascii=False)
         case _:

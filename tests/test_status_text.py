@@ -73,7 +73,7 @@ def test_scheduled_message_says_when_it_leaves() -> None:
 
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_every_rule_of_hours_has_words(language: Language) -> None:
-    assert list(RULES[language]) == list(Rule)
+    assert list(RULES[language]) == [rule.value for rule in Rule]
 
 
 def test_reply_cannot_command_the_terminal() -> None:

@@ -127,7 +127,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.stop_mention is not None:
             return None if self.stop_mention == "none" else read_mention(self.stop_mention)
         senders = {operator.sender for operator in self.operators}
-        [sender] = senders if len(senders) == 1 else [""]
+        sender = senders.pop() if len(senders) == 1 else ""
         return mention_of(sender) if re.fullmatch("[0-9]{5}", sender) else None
 
     @property

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Literal, TypeAlias
 
-from chappe.core.hours import Rule
 from chappe.core.message import State
 
 Language: TypeAlias = Literal["fr", "en"]
@@ -66,16 +65,17 @@ _NOTES: Mapping[Language, Mapping[str, str]] = {
     },
 }
 
-RULES: Mapping[Language, Mapping[Rule, str]] = {
+RULES: Mapping[Language, Mapping[str, str]] = {
+    # By the values of `hours.Rule`, which takes longer to import than a status takes to show.
     "fr": {
-        Rule.HOURS: "pas de publicité à cette heure",
-        Rule.SUNDAY: "pas de publicité le dimanche",
-        Rule.HOLIDAY: "pas de publicité les jours fériés",
+        "hours": "pas de publicité à cette heure",
+        "sunday": "pas de publicité le dimanche",
+        "holiday": "pas de publicité les jours fériés",
     },
     "en": {
-        Rule.HOURS: "no advertising at this hour",
-        Rule.SUNDAY: "no advertising on Sundays",
-        Rule.HOLIDAY: "no advertising on public holidays",
+        "hours": "no advertising at this hour",
+        "sunday": "no advertising on Sundays",
+        "holiday": "no advertising on public holidays",
     },
 }
 
@@ -142,9 +142,10 @@ def _waiting(status: Status, language: Language, zone: tzinfo | None) -> Iterato
     if status.get("scheduled"):
         yield notes["scheduled"].format(when=_time(status["scheduled"], language, zone))
     if status.get("heldUntil"):
-        pack, _, name = str(status.get("heldBy")).partition(":")
-        rule = next((words for rule, words in RULES[language].items() if rule.value == name), name)
-        yield notes["held"].format(rule=rule, pack=pack, when=_time(status["heldUntil"], language, zone))
+        pack, _, rule = str(status.get("heldBy")).partition(":")
+        yield notes["held"].format(
+            rule=RULES[language].get(rule, rule), pack=pack, when=_time(status["heldUntil"], language, zone)
+        )
 
 
 def _time(at_ms: int, language: Language, zone: tzinfo | None) -> str:

@@ -1,8 +1,8 @@
 """When marketing may reach a person: named, dated packs of rules, on the clock and calendar of that person.
 
-Pure decisions; nothing is held or released here. The packs are configuration,
-not legal advice: a pack never changes and is never removed once released, a new rule is a new pack with a new
-date, so that a message held long ago can still say by which rule.
+Pure decisions; nothing is held or released here. The packs are configuration, not legal advice: a pack never changes
+and is never removed once released, a new rule is a new pack with a new date, so that a message held long ago can
+still say by which rule.
 
 Time zones come from `zoneinfo`, which needs the system's time zone data or the Python package `tzdata`; the first
 call of `holidays` takes half a second (`prepare` takes it, and finds out that zones are missing, at the start).

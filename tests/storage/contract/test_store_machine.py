@@ -236,10 +236,10 @@ class Story(RuleBasedStateMachine):
         number = self.submits[key].number
         self.settle(
             *(
-                # Nobody bounces here: the list would silence the number, and there are few.
+                # Nobody bounces or opts out this way: the list would silence the number, and there are few.
                 a_receipt(carrier_id_of(key), verdict, at=self.now, number=number)
                 for verdict in verdicts
-                if verdict is not Verdict.NOT_ASSIGNED
+                if verdict not in (Verdict.NOT_ASSIGNED, Verdict.OPTED_OUT)
             )
         )
 

@@ -38,14 +38,16 @@ STOP = _words_of(
     # STOP is the operators' word, ARRET Canada's, the English ones the American carriers' (AWS and Braze list them).
     """
     stop stops stope stoper stopez stoppe stopper stoppez stopall stpo sotp st0p 5top
-    unsubscribe unsubscribed unsuscribe unsubcribe unsub optout
+    stiop stip stoip stol stopm stopo sto0p stpop syop dtop tsop
+    unsubscribe unsubscribed unsuscribe unsubcribe unsubscibe unsubscrib unsub optout
     desabonnement desabonnements desabonner desabonne desabonnez desabo desabonnes
     desinscription desinscriptions desinscrire desinscris desinscrit desinscrite desinscrivez desincription desincrire
+    desinscri afmelden uitschrijven stoppen abmelden abbestellen
     """
 )
 """Words that have no other use in a reply."""
 
-STOP_TOO = _words_of("arret arrete arretes arreter arretez arrets fin end quit revoke")
+STOP_TOO = _words_of("arret arrete arretes arreter arretez arrets cesser cessez fin end quit revoke")
 """Words with other uses as well ("l'arrêt de bus", "arrête, tu me fais rire"): rule 1 for the whole reply only.
 
 Left out on purpose: ANNULER, CANCEL and RESILIER, which people answer to reminders of appointments and contracts, and
@@ -54,25 +56,27 @@ NON and NO, which answer questions.
 
 COURTESY = _words_of(
     """
-    svp stp please pls plz plait merci thanks thank you thx bonjour bonsoir salut slt hello hi bjr bsr madame monsieur
-    messieurs mesdames beaucoup ok oui non no yes cordialement cdt cdlt
+    svp stp please pls plz plait merci thanks thank you thx bonjour bonsoir salut slt coucou hello hi bjr bsr madame
+    monsieur messieurs mesdames beaucoup ok oui non no yes cordialement cdt cdlt aub bitte danke gracias grazie
     """
 )
 """Says nothing of its own, before or after."""
 
-BEFORE = _words_of("de d me m se s a to sms pub pubs message messages msg texto textos contact envoyer")
+BEFORE = _words_of("de d me m se s a to sms pub pubs message messages msg texto textos contact envoyer demande")
 """May also stand in front of a stop word: "merci de me désabonner", "SMS STOP"; no "l'": "l'arrêt" is a noun."""
 
 AFTER = _words_of(
     """
-    sms mms pub pubs publicite publicites publicitaire publicitaires message messages msg msgs mess texto textos mail
-    mails envoi envois promo promos promotion promotions offre offres spam spams notification notifications notif notifs
-    alerte alertes newsletter newsletters liste listes list lists fichier fichiers base numero numeros num number tel
-    telephone appel appels relance relances demarchage contact abonnement info infos marketing commercial commerciaux
-    commerciale commerciales all everything tout tous toute toutes ce ces cet cette ca cela le la les l un une des de
-    du d vos votre ton tes mon ma mes me m moi your my this these those it that from to a au sur pour par
-    definitivement immediatement maintenant now immediately envoyer envoyez recevoir ecrire contacter sending texting
-    messaging receiving contacting spamming part plus aux rien et and
+    sms mms text texts pub pubs publicite publicites publicitaire publicitaires message messages msg msgs mess texto
+    textos mail mails envoi envois promo promos promotion promotions offre offres spam spams notification
+    notifications notif notifs alerte alertes newsletter newsletters liste listes list lists fichier fichiers base
+    database numero numeros num number tel telephone appel appels relance relances demarchage contact abonnement
+    info infos marketing commercial commerciaux commerciale commerciales all everything tout tous toute toutes ce
+    ces cet cette ca cela le la les l un une des de du d vos votre ton tes mon ma mes me m moi your my the this
+    these those it that from to a au sur pour par definitivement definitif definitive immediatement immediat
+    immediate total totale maintenant now immediately envoyer envoyez recevoir ecrire contacter sending texting
+    messaging receiving contacting spamming calling bothering harassing annoying part plus aux rien et and
+    harcelement harceler spammer spammeurs bande arnaque arnaques arnaqueurs escrocs voleurs gars
     """
 )
 """What is to stop, behind the stop word."""
@@ -85,16 +89,12 @@ NO_MORE = tuple(
         "plus envoyer",
         "plus contacter",
         "plus deranger",
+        "plus ecrire",
         "plus solliciter",
         "ne envoyez plus",
         "ne contactez plus",
         "ne derangez plus",
         "ne ecrivez plus",
-        "cessez envoyer",
-        "cesser envoyer",
-        "cessez envois",
-        "cesser envois",
-        "cesser envoi",
         "retirez moi",
         "retirez numero",
         "retirer numero",
@@ -104,6 +104,7 @@ NO_MORE = tuple(
         "enlever numero",
         "m enlever",
         "supprimez moi",
+        "me supprimer",
         "supprimez numero",
         "supprimer numero",
         "effacez numero",
@@ -115,7 +116,16 @@ NO_MORE = tuple(
         "don t text",
         "don t contact",
         "don t send",
+        "dont text",
+        "dont contact",
+        "dont send",
+        "do not text",
+        "do not contact",
+        "do not send",
         "t want receive",
+        "t want more messages",
+        "dont want receive",
+        "not want receive",
         "no more messages",
         "no more sms",
         "no more texts",
@@ -126,7 +136,7 @@ NO_MORE = tuple(
 AROUND = _words_of(
     """
     ne plus pas jamais je j nous vous veux voudrais voulons souhaite souhaitons desire aimerais aucun aucune autre
-    autres i do don t want any more anymore further off out in future avenir l dorenavant desormais ni
+    autres i do don t want any more anymore again further off out in future avenir l dorenavant desormais ni
     """
 )
 """Harmless in such a phrase, and only there."""
@@ -204,6 +214,8 @@ _SAME = (
     (re.compile(r"\barr[?*]t"), "arret"),
     (re.compile(r"\bd[?*]s(?=abo|insc)"), "des"),
     (re.compile(r"\bnon-stop\b"), "nonstop"),
+    (re.compile(r"\b(?:s[ .]top|st[ .]op|sto[ .]p)\b"), "stop"),
+    (re.compile(r"\bun[ -]subscribe\b"), "unsubscribe"),
     (re.compile(r"\bdes-(?=abo|insc)"), "des"),
     # Numbers in groups: 36 111, 06.12.34.56.78.
     (re.compile(r"(?<=[0-9])[ .-]+(?=[0-9])"), ""),
@@ -219,6 +231,28 @@ _PHRASES = tuple(
             "(?: bien)?(?: de| a)?(?= (?:me |m |se |nous |vous |que vous )?(?:des(?:abo|insc|inc)|arret|stop))",
             "svp",
         ),
+        # A noun that is asked for: "je demande l'arrêt"; "l'arrêt" alone may be where the bus stops.
+        (
+            "(?:je|nous) (?:veux|voulons|souhaite|souhaitons|demande|demandons)"
+            " (?:l(?= arret)|(?:l|la|le|ma|mon)(?= des(?:abo|insc)))",
+            "svp",
+        ),
+        ("pour(?: (?:la|le|ma|mon))?(?= des(?:abo|insc))", "svp"),
+        ("(?:moi )?(?:je (?:vous )?(?:dis|reponds|tape)|j envoie|merci de (?:faire|mettre))(?= stop)", "svp"),
+        ("(?:ma )?reponse(?: est)?(?= stop)", "svp"),
+        ("plus (?:de|d) (?:sms|messages?|pubs?)(?=(?: svp| merci)* stop)", "svp"),
+        # So many ways to say that it is enough.
+        (
+            "ca suffit|(?:(?:il )?y en a |j en ai )?marre|ras le bol|assez|enough"
+            "|(?:c est )?trop(?: de (?:sms|messages?|pubs?))?",
+            "svp",
+        ),
+        (
+            "(?:laissez|foutez|fichez|lachez) (?:moi|nous)(?: (?:tranquilles?|la paix|en paix))?|c est du harcelement",
+            "svp",
+        ),
+        ("(?:ou|sinon) (?:je porte )?plainte(?: cnil)?", "svp"),
+        ("etre (?:contacte|sollicite|derange|demarche)(?: ?e)?s?", "contacter"),
         ("(?:de )?(?:bien vouloir|vouloir bien)|(?:pouvez|pourriez) vous|veuillez|peux tu", "svp"),
         (
             "(?:comment )?(?:(?:on|je|faire|fait|fais|peux|puis|pour) ){0,5}(?:me |m |se |s )?(?=des(?:abo|insc|inc))",
@@ -228,7 +262,11 @@ _PHRASES = tuple(
         ("(?:je )?(?:ne )?(?:suis )?(?:pas|plus|non) interesse(?: ?e)?(?: du tout)?", "svp"),
         ("je n en veux plus|bonne (?:journee|soiree|continuation)", "svp"),
         ("le mot|the word", "svp"),
-        ("tout de suite|right now|une (?:bonne )?fois pour toutes", "svp"),
+        (
+            "tout de suite|right now|une (?:bonne )?fois pour toutes|a partir de maintenant|pour toujours|a jamais",
+            "svp",
+        ),
+        ("d avance|a lot|dank u(?: wel)?|por favor|per favore", "svp"),
     )
 )
 

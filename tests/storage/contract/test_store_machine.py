@@ -49,6 +49,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.numbers import PhoneNumber
+from chappe.core.rules import Listing
 
 T = TypeVar("T")
 
@@ -234,14 +235,15 @@ class Story(RuleBasedStateMachine):
         """Perhaps before the answer, perhaps of a submit decided long ago, perhaps contradicting each other."""
         key = choice.draw(st.sampled_from(sorted(self.submits)))
         number = self.submits[key].number
-        self.settle(
-            *(
-                # Nobody bounces or opts out this way: the list would silence the number, and there are few.
-                a_receipt(carrier_id_of(key), verdict, at=self.now, number=number)
-                for verdict in verdicts
-                if verdict not in (Verdict.NOT_ASSIGNED, Verdict.OPTED_OUT)
+        # Nobody bounces here, and only some stop: the lists would silence the numbers, and there are few.
+        left_out = {Verdict.NOT_ASSIGNED} | (set() if number in NUMBERS[:3] else {Verdict.OPTED_OUT})
+        told = [verdict for verdict in verdicts if verdict not in left_out]
+        self.settle(*(a_receipt(carrier_id_of(key), verdict, at=self.now, number=number) for verdict in told))
+        if Verdict.OPTED_OUT in told:  # which counts unless the attempt had another verdict before
+            listing = self.scene.store.list_entries(
+                self.scene.account, Listing.UNSUBSCRIBED, test=False, category=None, after=0, limit=100
             )
-        )
+            self.stopped |= {entry.number for entry in self.run(listing)}
 
     @rule(number=st.sampled_from(NUMBERS[:3]), text=st.sampled_from(["Merci", "STOP"]))
     def write_back(self, number: str, text: str) -> None:

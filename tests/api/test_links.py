@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from api_scene import HOUR, NOW, SECOND, Scene, open_scene
+from api_scene import HOUR, NOW, NUMBER, SECOND, Scene, open_scene
 
 from chappe.core.errors import StoreUnavailable
-from chappe.core.message import Banned
+from chappe.core.message import Banned, Family, InDoubtPolicy, SendMessage, TrackedLink
+from chappe.core.numbers import PhoneNumber
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1"
 DESTINATION = "https://a.example/où?q=1&r=%20#é"
@@ -144,3 +145,27 @@ async def test_links_have_a_domain_of_their_own_if_there_is_one(scene: Scene) ->
     text = (await scene.stored(id_)).text
     assert text.startswith("https://go.example/l/Token")
     assert (await scene.client.get(text)).headers["location"] == "https://a.example"
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "ftp://a.example", "//a.example", "data:text/html,x", "/l/x"])
+async def test_a_destination_that_is_not_http_is_not_answered(scene: Scene, url: str) -> None:
+    await scene.store.accept(a_send(scene, TrackedLink("Token9999999", url)))
+    answer = await scene.client.get("/l/Token9999999", headers={"User-Agent": PHONE})
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
+
+
+def a_send(scene: Scene, link: TrackedLink) -> SendMessage:
+    return SendMessage(
+        account=scene.account.id,
+        number=PhoneNumber(NUMBER),
+        family=Family.MARKETING,
+        text="Bonjour",
+        parts=1,
+        route="live",
+        test=False,
+        policy=InDoubtPolicy.AT_MOST_ONCE,
+        accepted_at=NOW,
+        due_at=NOW,
+        validity_ms=HOUR,
+        links=(link,),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from chappe.core.message import Answered, DoubtBegan, Refused, Submission, Treatment
+from chappe.core.message import Answered, DoubtBegan, Refused, Submission, Treatment, Verdict
 from chappe.core.receipts import id_forms
 from chappe.simulator import load_mood
 from tests.connectors.connector_scene import Journey, Start, facts, submissions
@@ -78,7 +78,7 @@ async def test_an_operator_like_ovh_takes_its_twenty_a_second_and_unbinds_each_d
     journey: Journey, simulate: Start
 ) -> None:
     simulator, port = await simulate(replace(load_mood("ovh"), answer_seconds=0.01, receipt_seconds=0.0))
-    connector = journey.connect(port, window=10, rate=20, unbind_seconds=5)
+    connector = journey.connect(port, window=10, rate=20, unbind_seconds=5, stop_codes=("53",))
     await all_settled(journey, submissions(25))
     await journey.until(lambda: len(journey.receipts) == 25)
     assert connector.counts.throttled == 0
@@ -89,4 +89,5 @@ async def test_an_operator_like_ovh_takes_its_twenty_a_second_and_unbinds_each_d
     await journey.until(lambda: journey.inbound)
     await all_settled(journey, submissions(1, first=26))
     await journey.until(lambda: len(journey.receipts) == 26)
-    assert b"err:053" in journey.receipts[-1].raw
+    last = journey.receipts[-1]
+    assert (last.verdict, last.detail) == (Verdict.OPTED_OUT, "operatorStop:053")

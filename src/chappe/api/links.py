@@ -1,7 +1,7 @@
 """Tracked links: from the short address in a text to where it leads, and only there.
 
-Only a stored destination can be answered, and `accept` stores http and https only: nothing that a caller writes into
-the address changes where a link leads.
+Only a stored destination is answered, and only if it is http or https: nothing that a caller writes into the address
+changes where a link leads.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ def link_routes(services: Services) -> list[Route]:
             return _page(Page.UNKNOWN)
         if isinstance(url, Gone):
             return _page(_GONE[url])
+        if not url.lower().startswith(("http://", "https://")):
+            return _page(Page.UNKNOWN)
         return Response(status_code=302, headers={"Location": quote(url, safe=_SAFE), **_NOT_KEPT})
 
     return [Route("/l/{token}", follow, methods=["GET"])]

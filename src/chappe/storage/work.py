@@ -1016,9 +1016,15 @@ def _key(columns: Sequence[Any]) -> AttemptKey:
 
 def sweep(work: Workspace, now: int, limit: int) -> Steps[tuple[int, list[Event]]]:
     """See `ports.Sending.sweep`."""
+    events: list[Event] = []
+    groups = yield from ask("overdue_replies", [(now - REPLY_PARTS_WAIT_MS, limit)])
+    if groups:
+        yield from lock(OPT_OUTS)  # one may be a STOP; before any message is locked, as in `receive`
+    for group in groups:
+        _, told = yield from _finish(work, _Group(*group), now, complete=False)
+        events += told
     overdue = [MessageId(id_) for (id_,) in (yield from ask("overdue_messages", [(now, limit)]))]
     yield from work.load(overdue)
-    events: list[Event] = []
     for id_ in overdue:
         journey = work.find(id_)
         if journey is None:
@@ -1028,9 +1034,6 @@ def sweep(work: Workspace, now: int, limit: int) -> Steps[tuple[int, list[Event]
         journey.message.wake_at = lifecycle.next_wake(journey, work.doubt_lasts_ms)
         work.wake(journey.message)
     yield from work.save()
-    for group in (yield from ask("overdue_replies", [(now - REPLY_PARTS_WAIT_MS, limit)])):
-        _, told = yield from _finish(work, _Group(*group), now, complete=False)
-        events += told
     yield from tell("drop_carriers", [(DROPPED_AT_ONCE, now - WEEK_MS)])
     yield from tell("drop_parked", [(DROPPED_AT_ONCE, now - WEEK_MS)])
     yield from tell("drop_answers", [(now - WEEK_MS, DROPPED_AT_ONCE)])

@@ -21,6 +21,7 @@ from store_scene import (
     an_inbound,
     answered,
     doubted,
+    in_parts,
     keys_of,
     refused,
 )
@@ -141,6 +142,16 @@ async def test_a_hundred_that_wait_are_barred_together(scene: Scene) -> None:
     await scene.hand_over()
     await scene.stop()
     assert {await cause(scene, message) for message in waiting} == {"unsubscribed"}
+
+
+async def test_stop_of_which_a_part_never_came_bars_too(scene: Scene) -> None:
+    waiting = await scene.accept(family=MARKETING, due_at=NOW + HOUR)
+    await scene.hand_over()
+    first, _ = in_parts(7, "STOP", " merci")
+    await scene.store.receive([first], AT)
+    assert await cause(scene, waiting) is None
+    await scene.store.sweep(AT + 10 * MINUTE, 10)
+    assert await cause(scene, waiting) == "unsubscribed"
 
 
 async def test_two_stops_of_one_batch_bar_both(scene: Scene) -> None:

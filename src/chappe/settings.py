@@ -103,7 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
             raise ValueError(f"{given} needs {missing} beside it")
-        ways = {operator.long_messages.rstrip("168"): operator.name for operator in self.operators}
+        ways = {operator.long_messages[:3]: operator.name for operator in self.operators}  # udh8 and udh16 are one
         if len(ways) > 1:
             raise ValueError(
                 f"operators {' and '.join(ways.values())}: long_messages must be the same, "

@@ -149,6 +149,14 @@ def test_a_part_leaves_in_its_operators_way(
     assert (pdu.esm_class, pdu.data_coding, octets.hex()[: len(wire[2])], len(octets), parameters) == wire
 
 
+@pytest.mark.parametrize(("text", "cut"), [("5 €", PLAIN), (BEGINS, PORTUGUESE)])
+def test_what_latin_1_cannot_say_is_refused_when_nothing_else_is_left(text: str, cut: Cut) -> None:
+    submission = a_submission(text, cut=cut)
+    assert written(submission, gsm7="latin1").data_coding == 0
+    with pytest.raises(UnwritableError):
+        written(submission, gsm7="latin1", gsm7_data_coding=0)
+
+
 def test_a_message_that_the_operator_cuts_leaves_whole() -> None:
     pdu = written(a_submission("é" * 400, cut=WHOLE))
     assert (pdu.esm_class, pdu.short_message, pdu.tlv(Tag.MESSAGE_PAYLOAD)) == (0, b"", b"\x05" * 400)

@@ -46,7 +46,7 @@ def preview(text: str, national_shift: str | None, as_json: bool) -> None:
 
 def _describe(seen: Preview) -> None:
     unit = "units" if seen.alphabet.name == "UCS2" else "septets"
-    click.echo(f"{seen.alphabet.name}, {seen.units} {unit}: {_parts(len(seen.parts))}, {seen.credits:g} credits")
+    click.echo(f"{seen.alphabet.name}, {seen.units} {unit}: {_parts(len(seen.parts))}")
     if seen.costly:
         rows = [
             (

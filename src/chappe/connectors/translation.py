@@ -33,6 +33,7 @@ from chappe.core.text import (
     decode,
     encode,
     is_gsm,
+    is_latin_1,
     language_header,
     segment,
 )
@@ -219,7 +220,7 @@ class Writer:
             raise UnwritableError(Status.ESME_RINVMSGLEN)
         try:
             if total == 1:
-                header = language_header(alphabet.language)
+                header = language_header(alphabet.language) if alphabet.language else b""
                 data_coding, octets = self._encode(submission.text, alphabet, header)
                 return EsmClass.UDHI if header else 0, data_coding, octets, ()
             if cut & WHOLE:
@@ -250,11 +251,12 @@ class Writer:
             return self._gsm7_data_coding, gsm.pack(octets, header)
         if self._gsm7 == "unpacked":
             return self._gsm7_data_coding, header + octets
-        try:
+        if alphabet is Alphabet.GSM7 and is_latin_1(text):
             return self._gsm7_data_coding, header + text.encode("latin-1")
-        except UnicodeEncodeError:
-            # Accepted before the operator was said to want latin-1, and too long for UCS-2.
-            return DataCoding.SMSC_DEFAULT, header + octets
+        # Accepted before the operator was said to want latin-1, and perhaps too long for UCS-2.
+        if self._gsm7_data_coding == DataCoding.SMSC_DEFAULT:
+            raise ValueError("no data_coding left that means GSM 03.38")
+        return DataCoding.SMSC_DEFAULT, header + octets
 
     def _make_template(self, sender: str) -> SubmitTemplate:
         ton, npi, octets = self.address(sender)

@@ -21,24 +21,23 @@ MAX_PARTS = 255
 
 
 class Alphabet(Enum):
-    GSM7 = "GSM7"
-    GSM7_TURKISH = "GSM7_TURKISH"
-    GSM7_SPANISH = "GSM7_SPANISH"
-    GSM7_PORTUGUESE = "GSM7_PORTUGUESE"
-    UCS2 = "UCS2"
+    GSM7 = "GSM7", Language.DEFAULT
+    GSM7_TURKISH = "GSM7_TURKISH", Language.TURKISH
+    GSM7_SPANISH = "GSM7_SPANISH", Language.SPANISH
+    GSM7_PORTUGUESE = "GSM7_PORTUGUESE", Language.PORTUGUESE
+    UCS2 = "UCS2", Language.DEFAULT
 
-    @property
-    def language(self) -> Language:
-        """Whose single shift table it takes; each part has to say so in its header."""
-        return _LANGUAGES.get(self, Language.DEFAULT)
+    language: Language
+    """Whose single shift table it takes; each part has to say so in its header."""
+
+    def __new__(cls, value: str, language: Language) -> Alphabet:
+        alphabet = object.__new__(cls)
+        alphabet._value_ = value
+        alphabet.language = language
+        return alphabet
 
 
-SHIFTED = {
-    Language.TURKISH: Alphabet.GSM7_TURKISH,
-    Language.SPANISH: Alphabet.GSM7_SPANISH,
-    Language.PORTUGUESE: Alphabet.GSM7_PORTUGUESE,
-}
-_LANGUAGES = {alphabet: language for language, alphabet in SHIFTED.items()}
+_SHIFTED = {alphabet.language: alphabet for alphabet in Alphabet if alphabet.language}
 
 Cut = NewType("Cut", int)
 """How a text is to be cut: a `Language` and these bits. Decided when a message is accepted and kept with it, because
@@ -153,6 +152,10 @@ def is_gsm(data_coding: int) -> bool:
     return _charset(data_coding & 0xFF) == _GSM
 
 
+def is_latin_1(text: str) -> bool:
+    return text.isascii() or max(text) <= "\xff"
+
+
 def _language_element(language: int) -> bytes:
     return bytes((0x24, 1, language)) if language else b""
 
@@ -167,12 +170,12 @@ _REMEMBERED_LENGTH = 1000
 
 def _segment(text: str, cut: Cut) -> Segmented:
     septets = gsm.septets(text)
-    if septets is not None and not (cut & LATIN_1 and _beyond_latin_1(text)):
+    if septets is not None and not (cut & LATIN_1 and not is_latin_1(text)):
         return _cut_septets(text, septets, Alphabet.GSM7, cut)
     segmented = _cut_units(text, cut)
     language = cut & LANGUAGE
     if language and len(segmented.parts) > 1:
-        alphabet = SHIFTED[Language(language)]
+        alphabet = _SHIFTED[Language(language)]
         septets = gsm.septets(text, alphabet.language)
         if septets is not None:
             shifted = _cut_septets(text, septets, alphabet, cut)
@@ -228,10 +231,6 @@ def _cut_units(text: str, cut: Cut) -> Segmented:
         parts.append(text[start:end])
         start = end
     return Segmented(Alphabet.UCS2, tuple(parts), units)
-
-
-def _beyond_latin_1(text: str) -> bool:
-    return not text.isascii() and max(text) > "\xff"
 
 
 def _units(text: str) -> int:

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 from chappe.core import gsm
 from chappe.core.text import (
+    LATIN_1,
     PLAIN,
     WIDE,
     Alphabet,
+    Cut,
     concatenation_header,
     decode,
     encode,
@@ -76,7 +78,8 @@ class Content(NamedTuple):
 
 def compose(text: str | Sequence[str], mood: Mood, reference: int) -> list[Content]:
     """What a person writes, as this operator passes it on; a sequence is its parts. Raises ValueError."""
-    cut = with_language(WIDE if mood.long_messages == "udh16" else PLAIN, mood.national_shift)
+    wide = WIDE if mood.long_messages == "udh16" else PLAIN
+    cut = Cut(with_language(wide, mood.national_shift) if mood.gsm7 != "latin1" else wide | LATIN_1)
     whole = segment(text if isinstance(text, str) else "".join(text), cut)
     parts, alphabet = (whole.parts if isinstance(text, str) else tuple(text)), whole.alphabet
     if len(parts) == 1:
@@ -106,7 +109,7 @@ def _content(part: str, alphabet: Alphabet, header: bytes, mood: Mood) -> Conten
     if alphabet is Alphabet.UCS2:
         data_coding, octets = int(DataCoding.UCS2), header + octets
     elif mood.gsm7 == "latin1":
-        data_coding, octets = mood.gsm7_data_coding, header + part.encode("latin-1", "replace")
+        data_coding, octets = mood.gsm7_data_coding, header + part.encode("latin-1")
     elif mood.gsm7 == "packed":
         data_coding, octets = mood.gsm7_data_coding, gsm.pack(octets, header)
     else:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import click
 from rich.console import Console
 
+from proofs import cases as trying
 from proofs import claims as claiming
 from proofs import kill as killing
 from proofs import outages
@@ -113,6 +114,20 @@ def failover(ledger: bool, count: int, seed: int) -> None:
     )
 
 
+@main.command("schemathesis")
+@click.option("--cases", default=20_000, show_default=True, help="Requests.")
+@click.option("--postgres", is_flag=True, help="On PostgreSQL instead of SQLite.")
+@seed_option
+@click.pass_obj
+def generated(ledger: bool, cases: int, postgres: bool, seed: int) -> None:
+    """Try generated requests on every operation, beside another account."""
+    _run(
+        f"schemathesis ({'PostgreSQL' if postgres else 'SQLite'}, seed {seed})",
+        lambda folder, report: trying.prove(folder, cases=cases, seed=seed, postgres=postgres, report=report),
+        ledger,
+    )
+
+
 RUNS: list[tuple[click.Command, dict[str, Any], dict[str, Any]]] = [
     (kill, {}, {"sends": 300, "kills": 2}),
     (kill, {"nodes": 3}, {"sends": 300, "kills": 2}),
@@ -121,6 +136,8 @@ RUNS: list[tuple[click.Command, dict[str, Any], dict[str, Any]]] = [
     (takeover, {}, {"kills": 1, "pauses": 1}),
     (restarts, {}, {"count": 1}),
     (failover, {}, {"count": 1}),
+    (generated, {}, {"cases": 200}),
+    (generated, {"postgres": True, "cases": 5_000}, {"cases": 200}),
 ]
 """What `all` runs: a proof, its options, and the counts with which it shows only that it runs."""
 
@@ -135,7 +152,7 @@ def everything(context: click.Context, quick: bool) -> None:
         context.obj = False
     for command, options, small in RUNS:
         try:
-            context.invoke(command, **options, **(small if quick else {}))
+            context.invoke(command, **{**options, **(small if quick else {})})
         except SystemExit as end:
             failed |= bool(end.code)
     sys.exit(failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -46,17 +46,21 @@ class Caller:
 
     async def prepare(self, operation: Operation[Any], known: Mapping[str, str] | None = None) -> Call:
         """The operation's example on objects that exist; `known` are those that exist already, by parameter."""
-        known = known or {}
+        values = await self.find_values(operation, known or {})
+        body = operation.example
+        for member, origin in operation.origins.items():
+            body = {**body, member: await self.make(origin, {})}
+        return call_of(operation, values, body)
+
+    async def find_values(self, operation: Operation[Any], known: Mapping[str, str]) -> dict[str, str]:
+        """Of its parameters that name objects; those that are not known are made."""
         values = dict(known)
         for parameter in operation.parameters:
             if parameter.origin is not None and parameter.name not in known:
                 made = await self.make(parameter.origin, values)
                 if parameter.origin.member is not None:
                     values[parameter.name] = made
-        body = operation.example
-        for member, origin in operation.origins.items():
-            body = {**body, member: await self.make(origin, {})}
-        return call_of(operation, values, body)
+        return values
 
     async def make(self, origin: Origin, known: Mapping[str, str]) -> str:
         """A new object; returns its id, where it has one."""
@@ -65,7 +69,8 @@ class Caller:
         more = self.making.get(operation.name)
         if more is not None:
             call = call_of(operation, known, {**call.body, **more})
-        answer = await self.ask(call)
+        # Without its headers: with an idempotency key it would be the same object again.
+        answer = await self.ask(replace(call, headers={}))
         assert answer.status_code == operation.success, f"{operation.name}: {answer.status_code} {answer.text}"
         if origin.member is None:
             return ""

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from api_scene import KEY, SEND
-from wire_scene import House, open_house
+from wire_scene import Client, House, open_house
 
 from chappe.api.http import MAX_BODY_BYTES
 from chappe.api.server import Limits, make_server
+from chappe.core.ids import Kind, hex_id
+from chappe.core.lists import Operation, OperationId, OperationState
 from chappe.core.message import Accepted, NotAccepted, SendMessage
 
 QUICK = Limits(head_seconds=0.2, body_seconds=0.2, read_seconds=0.2, linger_seconds=0.2)
@@ -354,3 +356,94 @@ async def test_stopping_does_not_wait_for_clients_that_do_not_finish(tmp_path: P
             await house.server.stop()
         answer = await client.read_answer()
         assert (answer.status, answer.code) == (500, 1000)
+
+
+# --- uploads -------------------------------------------------------------------------------------------
+
+LINES = f"0612345678;{'x' * 480}\n".encode() * 128
+"""Some 64 KiB of a contact file."""
+
+
+async def upload(house: House, head: bytes = b"tel;x\n", *, length: int | None = None) -> Client:
+    """A client that has begun to send a contact file, of a length it tells, or in chunks."""
+    list_ = hex_id(Kind.LIST, await house.scene.store.create_list(house.scene.account.id, "Clients", 0))
+    client = await house.connect()
+    size = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+    lines = [f"POST /v2/lists/{list_}/import HTTP/1.1".encode(), b"Content-Type: text/csv", size, KEY_LINE]
+    client.write(b"\r\n".join(lines), b"\r\n", head if length is not None else chunk(head))
+    return client
+
+
+def chunk(octets: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(octets), octets)
+
+
+async def ended(house: House) -> Operation:
+    """The only import, once it is over."""
+    async with asyncio.timeout(30):
+        while True:
+            found = await house.scene.store.find_operation(house.scene.account.id, OperationId(1))
+            if found is not None and found.state is not OperationState.RUNNING:
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def test_an_upload_may_take_as_long_as_it_flows_and_be_larger_than_any_body(strict_house: House) -> None:
+    length = 10 * MAX_BODY_BYTES // len(LINES) * len(LINES)
+    client = await upload(strict_house, length=6 + length)
+    deadline = asyncio.get_running_loop().time() + 5 * QUICK.body_seconds
+    for _ in range(length // len(LINES)):
+        client.write(LINES)
+        await client.writer.drain()
+        if asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(QUICK.body_seconds / 4)
+    answer = await client.read_answer()
+    assert (answer.status, json.loads(answer.body)["rows"]) == (201, length // 492)
+    assert asyncio.get_running_loop().time() > deadline
+
+
+async def test_an_upload_that_trickles_is_408_and_interrupted(strict_house: House) -> None:
+    client = await upload(strict_house)
+    client.write(chunk(LINES * 2))
+    answering = asyncio.create_task(client.read_answer())
+    while not answering.done():
+        client.write(chunk(b"0"))
+        await asyncio.sleep(0.02)
+    assert ((await answering).status, (await answering).code) == (408, 1004)
+    operation = await ended(strict_house)
+    assert (operation.state, operation.imported) == (OperationState.INTERRUPTED, 1)
+
+
+async def test_an_upload_whose_client_goes_away_is_interrupted(house: House) -> None:
+    client = await upload(house)
+    client.write(chunk(LINES * 4))
+    await client.writer.drain()
+    while await house.scene.store.find_operation(house.scene.account.id, OperationId(1)) is None:
+        await asyncio.sleep(0.01)
+    client.writer.transport.abort()
+    assert (await ended(house)).state is OperationState.INTERRUPTED
+
+
+async def test_an_upload_is_refused_by_its_header_and_the_client_can_read_why(house: House) -> None:
+    length = 64 * MAX_BODY_BYTES
+    client = await upload(house, b"nom;x\n", length=length)
+    client.write(LINES * 16)
+    answer = await client.read_answer()
+    assert (answer.status, answer.code) == (400, 75)
+    assert await client.flood(LINES, length) < 16 * MAX_BODY_BYTES
+
+
+async def test_an_upload_without_a_key_has_the_limits_of_any_body(house: House) -> None:
+    client = await house.connect()
+    path = b"/v2/lists/" + hex_id(Kind.LIST, 1).encode() + b"/import"
+    answer = await client.ask(
+        b"POST " + path + b" HTTP/1.1\r\nContent-Type: text/csv\r\nContent-Length: 67108864\r\n\r\n"
+    )
+    assert (answer.status, answer.code) == (401, 72)
+    assert await client.flood(LINES, 64 << 20) < 16 << 20
+
+
+async def test_request_after_an_upload_has_the_limits_of_any_body(strict_house: House) -> None:
+    client = await upload(strict_house, length=6)
+    assert (await client.read_answer()).status == 201
+    assert (await client.ask(post(BODY[:-1], length=len(BODY)))).status == 408

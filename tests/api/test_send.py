@@ -390,7 +390,7 @@ async def test_an_invalid_parameter_is_named_in_the_text(scene: Scene) -> None:
     assert answer.json()["error"] == "Paramètre invalide : validity."
 
 
-@pytest.mark.parametrize("path", ["/", "/v2", "/v2/message", "/v2/lists", "/v2/notification/messages/send/x", "/é"])
+@pytest.mark.parametrize("path", ["/", "/v2", "/v2/message", "/v2/nowhere", "/v2/notification/messages/send/x", "/é"])
 async def test_an_unknown_route_is_404_in_json(scene: Scene, path: str) -> None:
     answer = await scene.client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, 1002)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -15,6 +15,8 @@ from chappe.api.problems import BODY_TOO_LARGE, INVALID_JSON, INVALID_PARAMETER,
 
 MAX_BODY_BYTES = 1 << 20
 MAX_JSON_DEPTH = 32
+UPLOAD = "chappe.upload"
+"""In the scope of our server: asks it to allow a body of so many bytes, and time as long as they flow."""
 
 T = TypeVar("T")
 
@@ -36,6 +38,33 @@ class Request:
         body = await _receive_all(self.receive)
         encoding = self.headers.get(b"content-encoding")
         return body if encoding is None else _unpack(body, encoding.strip().lower())
+
+    async def read_pieces(self, most: int, code: int) -> AsyncIterator[bytes]:
+        """The body as it arrives, unpacked, however long that takes as long as it flows.
+
+        Raises Problem (the code given, for more than `most` bytes; 73 or 1001 when it cannot be unpacked), ClientGone.
+        """
+        if _too_large(self.headers.get(b"content-length", b"0"), most):
+            raise Problem(code)
+        allow = self.scope.get(UPLOAD)
+        if allow is not None:  # other servers have no such limits
+            allow(most)
+        unpacker = _Unpacker(self.headers.get(b"content-encoding", b"").strip().lower())
+        size, more = 0, True
+        while more:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            more = message.get("more_body", False)
+            for piece in unpacker.unpack(message.get("body", b"")):
+                size += len(piece)
+                if size > most:
+                    raise Problem(code)
+                yield piece
+        unpacker.finish()
+
+    def is_packed(self) -> bool:
+        return self.headers.get(b"content-encoding", b"").strip().lower() not in _PLAIN
 
 
 @dataclass(slots=True)
@@ -99,16 +128,14 @@ async def _receive_all(receive: Receive) -> bytes:
         message = await receive()
 
 
-def _too_large(content_length: bytes) -> bool:
-    return len(content_length) > 19 or (content_length.isdigit() and int(content_length) > MAX_BODY_BYTES)
+def _too_large(content_length: bytes, most: int = MAX_BODY_BYTES) -> bool:
+    return len(content_length) > 19 or (content_length.isdigit() and int(content_length) > most)
 
 
 def _unpack(body: bytes, encoding: bytes) -> bytes:
-    if encoding in (b"", b"identity"):
+    if encoding in _PLAIN:
         return body
-    if encoding not in (b"gzip", b"x-gzip"):
-        raise Problem(INVALID_PARAMETER, "Content-Encoding")
-    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    unpacking = _gunzip(encoding)
     try:
         unpacked = unpacking.decompress(body, MAX_BODY_BYTES + 1)
     except zlib.error as error:
@@ -118,6 +145,40 @@ def _unpack(body: bytes, encoding: bytes) -> bytes:
     if not unpacking.eof:
         raise Problem(INVALID_JSON)
     return unpacked
+
+
+_PLAIN = (b"", b"identity")
+_PIECE_BYTES = 64 * 1024
+"""A packed body is unpacked in pieces of this size: a little of it may stand for very much."""
+
+
+def _gunzip(encoding: bytes) -> zlib._Decompress:
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise Problem(INVALID_PARAMETER, "Content-Encoding")
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+
+class _Unpacker:
+    """A body that comes in pieces. Raises Problem 73 or 1001."""
+
+    def __init__(self, encoding: bytes) -> None:
+        self._unpacking = None if encoding in _PLAIN else _gunzip(encoding)
+
+    def unpack(self, packed: bytes) -> Iterator[bytes]:
+        if self._unpacking is None:
+            yield packed
+            return
+        while packed and not self._unpacking.eof:
+            try:
+                yield self._unpacking.decompress(packed, _PIECE_BYTES)
+            except zlib.error as error:
+                raise Problem(INVALID_JSON) from error
+            packed = self._unpacking.unconsumed_tail
+
+    def finish(self) -> None:
+        """There is no more of it."""
+        if self._unpacking is not None and not self._unpacking.eof:
+            raise Problem(INVALID_JSON)
 
 
 def _is_too_deep(body: bytes) -> bool:

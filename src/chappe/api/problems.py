@@ -19,6 +19,7 @@ TOO_SLOW = 1004
 BODY_TOO_LARGE = 1005
 IDEMPOTENCY = 1006
 UNAVAILABLE = 1007
+ABSENT = 1010
 NO_MESSAGE = 16
 INVALID_NUMBER = 11
 AUTHENTICATION_FAILED = 72
@@ -118,6 +119,7 @@ KINDS: Mapping[int, Kind] = {
     1007: Kind(503, "Service momentanément indisponible, réessayez.", "Unavailable for the moment, try again."),
     1008: Kind(404, "Ce webhook n'existe pas.", "No such webhook."),
     1009: Kind(409, "Ce webhook est désactivé : réactivez-le d'abord.", "This webhook is disabled: enable it first."),
+    1010: Kind(404, "Ce champ, ce contact ou cette opération n'existe pas.", "No such field, contact or operation."),
 }
 
 
@@ -143,6 +145,10 @@ class Hint(Enum):
     LEFT_ALREADY = (
         "Ce message ne peut pas être annulé : il est parti, ou l'est peut-être.",
         "This message cannot be cancelled: it has left, or may have.",
+    )
+    NAME_TAKEN = (
+        "La liste a déjà un champ de ce nom.",
+        "The list has a field of this name already.",
     )
     MALFORMED = ("Requête HTTP mal formée.", "Malformed HTTP request.")
 

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from chappe.api.app import Api
-from chappe.api.http import MAX_BODY_BYTES, WHOLE_ANSWER
+from chappe.api.http import MAX_BODY_BYTES, UPLOAD, WHOLE_ANSWER
 from chappe.api.problems import BODY_TOO_LARGE, INVALID_PARAMETER, TOO_SLOW, Hint, Problem, body_of
 
 SWEEP_EVERY_TICKS = 5
@@ -44,7 +44,8 @@ class Limits:
     head_seconds: float = 10.0
     """From the connection, or the first byte of a request, to the end of its head."""
     body_seconds: float = 10.0
-    """From the end of the head to the end of the body."""
+    """From the end of the head to the end of the body; of an upload, to the next `upload_bytes` of it."""
+    upload_bytes: int = 64 * 1024
     read_seconds: float = 30.0
     """How long a client may leave its answer unread."""
     keep_alive_seconds: int = 75
@@ -188,6 +189,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Bytes of that message after that piece."""
         self._bodiless = 0
         """Bytes since the last piece with something of the body in it: framing and trailers."""
+        self._most_body = MAX_BODY_BYTES
+        self._upload_seen: int | None = None
+        """Of `_received`, when its deadline was last moved; None for a body that is no upload."""
         self._held = b""
         """Read, but not parsed before the requests ahead of it are answered."""
         self._due = math.inf
@@ -214,6 +218,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._upload_seen is not None and self._phase is _Phase.BODY:
+            self._received = 0  # so that the client can send on a little, and read its answer
         if self._held and not self.pipeline and not self.transport.is_closing():
             held, self._held, self.flow.held = self._held, b"", False
             self.flow.resume_reading()
@@ -266,7 +272,13 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._phase = _Phase.HEAD
         self._began_in, self._received = self._read, 0
+        self._most_body, self._upload_seen = MAX_BODY_BYTES, None
         self._due = self.loop.time() + self._limits.head_seconds
+
+    def _allow_upload(self, cycle: RequestResponseCycle, most: int) -> None:
+        """The application takes so much of this request, if it is still the one being sent."""
+        if self.cycle is cycle and self._phase is _Phase.BODY:
+            self._most_body, self._upload_seen = most, self._received
 
     def on_headers_complete(self) -> None:
         if self._began_in + self._received > self._limits.head_bytes:
@@ -277,6 +289,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self.cycle.scope[WHOLE_ANSWER] = partial(self._answer, self.cycle)  # type: ignore[literal-required]
+        self.cycle.scope[UPLOAD] = partial(self._allow_upload, self.cycle)  # type: ignore[literal-required]
         self._phase = _Phase.BODY
         self._bodiless = 0
         self._due = self.loop.time() + self._limits.body_seconds
@@ -309,7 +322,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         elif self.cycle.response_complete:
             if self._received > self._limits.head_bytes + MAX_BODY_BYTES:
                 self.transport.close()
-        elif self._bodiless > self._limits.head_bytes or self._received > FRAMING_FACTOR * MAX_BODY_BYTES:
+        elif self._bodiless > self._limits.head_bytes or self._received > FRAMING_FACTOR * self._most_body:
             self._refuse(Problem(BODY_TOO_LARGE))
 
     # --- what does not arrive ---
@@ -330,12 +343,19 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif self.flow.read_paused:
             self._due = now + self._limits.body_seconds  # it is we who do not read
+        elif self._flows() and answering:
+            self._due, self._upload_seen = now + self._limits.body_seconds, self._received
         elif self._phase is _Phase.IDLE and answering:
             self._due = math.inf
         elif (self._phase is _Phase.IDLE and not self._received) or (self._phase is _Phase.BODY and not answering):
             self.transport.close()  # it has asked nothing, or has its answer
         else:
             self._refuse(Problem(TOO_SLOW))
+
+    def _flows(self) -> bool:
+        """Whether enough of an upload has come since its deadline was set."""
+        seen = self._upload_seen
+        return self._phase is _Phase.BODY and seen is not None and self._received - seen >= self._limits.upload_bytes
 
     def pause_writing(self) -> None:
         super().pause_writing()

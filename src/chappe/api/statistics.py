@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -26,7 +26,15 @@ PAGE = 1_000
 MOST_LISTED = 100_000
 """Rows in one answer; who has more goes on behind the last one with `after`."""
 
-T = TypeVar("T", Entry, Reply)
+
+class Listed(Protocol):
+    """What is listed by its id."""
+
+    @property
+    def id(self) -> int: ...
+
+
+T = TypeVar("T", bound=Listed)
 
 
 # --- bodies ------------------------------------------------------------------------------------------

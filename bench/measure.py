@@ -21,6 +21,7 @@ class Scale:
     lives: int
     http_lookups: int
     store_lookups: int
+    import_rows: int
     small_store: int
     large_store: int
     micro_seconds: float
@@ -34,6 +35,7 @@ FULL = Scale(
     lives=10_000,
     http_lookups=20_000,
     store_lookups=100_000,
+    import_rows=1_000_000,
     small_store=1_000,
     large_store=1_000_000,
     micro_seconds=0.2,
@@ -45,6 +47,7 @@ QUICK = Scale(
     lives=300,
     http_lookups=500,
     store_lookups=1_000,
+    import_rows=5_000,
     small_store=1_000,
     large_store=10_000,
     micro_seconds=0.01,

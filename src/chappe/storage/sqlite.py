@@ -35,6 +35,10 @@ CHECKPOINT_PAGES = 4_000
 """The writer checkpoints when the WAL has grown by this (16 MB): seldom enough to cost little, often enough to stay
 in the disk cache."""
 
+STATEMENTS_KEPT = 512
+"""The most that APSW takes. Each execution, not each statement, uses up a place: with its 100 of old a transaction of a few
+messages prepared its statements anew, a fifth of its cost."""
+
 OUTAGES = (
     apsw.FullError,
     apsw.BusyError,
@@ -139,13 +143,8 @@ class _Connection:
             step = next(steps)
             while True:
                 statement = sql[step.statement]
-                found: list[Row] = []
-                if step.asks:
-                    for values in step.rows:
-                        found += cursor.execute(statement, values).fetchall()
-                else:
-                    cursor.executemany(statement, step.rows)
-                step = steps.send(found)
+                rows = cursor.executemany(statement, step.rows).fetchall()
+                step = steps.send(rows)
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -173,7 +172,7 @@ def _connect_writer(
 
 
 def _connect(path: str, flags: int) -> apsw.Connection:
-    connection = apsw.Connection(path, flags=flags)
+    connection = apsw.Connection(path, flags=flags, statementcachesize=STATEMENTS_KEPT)
     connection.set_busy_timeout(BUSY_MS)
     connection.pragma("cache_size", -65_536)
     connection.pragma("temp_store", "memory")

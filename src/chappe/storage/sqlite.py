@@ -36,8 +36,8 @@ CHECKPOINT_PAGES = 4_000
 in the disk cache."""
 
 STATEMENTS_KEPT = 512
-"""The most that APSW takes. Each execution, not each statement, uses up a place: with its 100 of old a transaction of a few
-messages prepared its statements anew, a fifth of its cost."""
+"""The most that APSW takes. Each execution, not each statement, uses up a place: with 100 places a transaction of a
+few messages prepared its statements anew, a fifth of its cost."""
 
 OUTAGES = (
     apsw.FullError,

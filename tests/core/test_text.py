@@ -348,6 +348,9 @@ def test_an_impossible_header_is_refused(reference: int, total: int, sequence: i
         (b"@$_", 0x00, "¡¤§"),
         (b"@$_", 0x01, "@$_"),
         (b"caf\xe9", 0x01, "café"),
+        (b"@\t\xe9", 0x01, "@\té"),
+        (b"\x05t\x05 \x1be\r\n", 0x01, "été €\r\n"),  # GSM 03.38 passed for ASCII
+        (b"l\x7f", 0x01, "là"),
         (b"caf\xe9", 0x03, "café"),
         (b"\x00\xff", 0x02, "\x00ÿ"),
         (b"\x00\xff", 0x04, "\x00ÿ"),

@@ -140,11 +140,19 @@ def decode(octets: bytes, data_coding: int, single: int = 0, locking: int = 0) -
     latin-1 too, so that none is lost.
     """
     charset = _charset(data_coding & 0xFF)
-    if charset == _GSM:
+    if charset == _GSM or (data_coding & 0xFF == _IA5 and are_septets(octets)):
         return gsm.read(octets, single, locking)
     if charset == _UTF_16 and octets[:2] in (b"\xfe\xff", b"\xff\xfe"):
         return octets.decode("utf-16", "replace")  # some handsets write a byte order mark, and may mean it
     return octets.decode(charset, "replace")
+
+
+def are_septets(octets: bytes) -> bool:
+    """Whether what is said to be ASCII is GSM 03.38: it has octets that are controls there, and letters here.
+
+    Clients of node-smpp, unless told otherwise, call their GSM 03.38 so.
+    """
+    return octets.isascii() and _CONTROLS.search(octets) is not None
 
 
 def is_gsm(data_coding: int) -> bool:
@@ -286,10 +294,13 @@ def _joined(text: str, start: int, at: int) -> bool:
 # --- what others send ----------------------------------------------------------------------------------
 
 _GSM, _UTF_16, _OCTETS = "gsm", "utf-16-be", "latin-1"
+_IA5 = 0x01
+_CONTROLS = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+"""Those of ASCII, without the ends of lines, which are the same in GSM 03.38."""
 
 _SMPP_CHARSETS = {
     0x00: _GSM,
-    0x01: _OCTETS,  # IA5
+    _IA5: _OCTETS,
     0x03: "latin-1",
     0x06: "iso8859-5",
     0x07: "iso8859-8",

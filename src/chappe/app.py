@@ -31,8 +31,10 @@ from chappe.api.tls import Certificate
 from chappe.connectors.smpp import SmppConnector, SmppSettings
 from chappe.core import hours
 from chappe.core.errors import ChappeError
+from chappe.core.figures import Figures, limit_sentence
 from chappe.core.message import Event, Holder, Inbound, Submission
 from chappe.core.ports import Store
+from chappe.core.steering import Steered, Told
 from chappe.core.targets import parse_networks
 from chappe.flow import inbound, sweep
 from chappe.flow.accept import LIVE, SIMULATOR
@@ -43,6 +45,7 @@ from chappe.flow.live import Live
 from chappe.flow.notify import Notifier
 from chappe.flow.rates import Rates
 from chappe.flow.settle import Settlement
+from chappe.flow.steering import Helm
 from chappe.notifier.child import Child
 from chappe.notifier.pipe import Start
 from chappe.settings import Settings
@@ -96,6 +99,8 @@ class _Line:
     leases: Leases
     dispatcher: Dispatcher | None = None
     tasks: tuple[asyncio.Task[None], ...] = ()
+    ending: asyncio.Task[None] | None = None
+    """Drains because it was told to, or to begin anew, while the lease is kept."""
 
     @property
     def name(self) -> str:
@@ -137,9 +142,13 @@ class Node:
         self.simulator: Simulator
         self._operators: dict[str, tuple[SmppSettings, str]] = {}
         """Connector → its settings and its route."""
+        self._shared: list[str] = []
+        """Those that the nodes share."""
         self._lines: dict[str, _Line] = {}
         self._lost: list[_Line] = []
         """Not ours any more, until they are silent."""
+        self._told: dict[str, Told] = {}
+        self._helm: Helm | None = None
         self._leases: Leases
         self._hold: Watch
         self._server: Server
@@ -209,12 +218,12 @@ class Node:
         # Nodes that share a database have a simulator each, and each simulator its own ids.
         simulator = SIMULATOR if settings.database_path is not None else f"{SIMULATOR}@{node}"
         self._operators = {operator.name: (operator, LIVE) for operator in settings.operators}
-        shared = list(self._operators)
+        self._shared = list(self._operators)
         self._operators[simulator] = (_to_simulator(simulator, settings, simulator_port), SIMULATOR)
         self._leases = Leases(
             self.store,
             Holder(node, secrets.token_hex(8)),
-            shared,
+            self._shared,
             own=[simulator],
             clock=time.monotonic,
             now_ms=_now_ms,
@@ -222,11 +231,15 @@ class Node:
             on_lost=self._lose,
         )
         stack.push_async_callback(self._leases.close)
+        stack.push_async_callback(self._hide)
         stack.push_async_callback(self._drain)
         self._notifier = Notifier(self.store, Child(Start(allow=settings.webhook_networks)), _now_ms)
         self._notifying = self._run_for_ever("notifier", self._notifier.run())
+        self._helm = Helm(self.store, node, _now_ms, on_steered=self._steer, figures=self._figures)
+        await self._helm.look()
         await self._leases.beat()
         self._run_for_ever("leases", self._leases.run())
+        self._run_for_ever("helm", self._helm.run())
 
     async def _start_answering(self, host: str, port: int, live_route: str) -> None:
         settings = self.settings
@@ -280,6 +293,8 @@ class Node:
             on_room=lambda: line.wake(),
         )
         connector.epoch = epoch
+        if self._told.get(name) is Told.PAUSE:
+            connector.pause()
         line = self._lines[name] = _Line(connector, self._leases)
         line.dispatcher = Dispatcher(self.store, line, route, _now_ms)
         line.tasks = (
@@ -293,6 +308,51 @@ class Node:
             self._lost.append(line)
             await line.end(LOST_DRAIN_SECONDS)
             self._lost.remove(line)
+
+    # --- connectors that are told something ---
+
+    def _steer(self, steered: Sequence[Steered]) -> None:
+        """Does what they are told; what is new for one that another node has is that node's."""
+        self._told = {one.connector: one.told for one in steered}
+        for line in self._lines.values():
+            told = self._told.get(line.name, Told.RUN)
+            if told is Told.DRAIN:
+                if line.ending is None:
+                    line.ending = self._run_for_ever(f"drain {line.name}", self._end(line))
+            elif told is Told.PAUSE and not line.connector.paused:
+                line.connector.pause()
+                log.info("paused", extra={"connector": line.name})
+            elif told is Told.RUN and line.connector.paused:
+                line.connector.resume()
+                log.info("resumed", extra={"connector": line.name})
+        self._assign()
+
+    async def _end(self, line: _Line) -> None:
+        """Drains with the lease kept, so that what has no answer yet is nobody's doubt meanwhile."""
+        log.info("draining", extra={"connector": line.name})
+        await line.end(self.settings.drain_seconds)
+        log.info("drained", extra={"connector": line.name})
+        if self._lines.get(line.name) is not line:
+            return  # lost, or the server stops: whoever does that is ending it too
+        del self._lines[line.name]
+        if self._told.get(line.name) is not Told.DRAIN and self._leases.holds(line.name):
+            self._take(line.name, line.epoch)
+        self._assign()
+
+    def _assign(self) -> None:
+        """What the nodes share: all but those that are drained; a lease lasts until the drain ends."""
+        drained = {name for name, told in self._told.items() if told is Told.DRAIN and name not in self._lines}
+        self._leases.assign([name for name in self._shared if name not in drained])
+
+    def _figures(self) -> Mapping[str, tuple[str, Figures]]:
+        return {
+            line.name: (self._operators[line.name][1], line.connector.figures())
+            for line in [*self._lost, *self._lines.values()]
+        }
+
+    async def _hide(self) -> None:
+        if self._helm is not None:
+            await self._helm.close()
 
     async def _refuse_the_unsafe(self, host: str) -> None:
         if not _is_loopback(host) and not any(key.revoked_at is None for key in await self.store.list_keys()):
@@ -322,7 +382,7 @@ class Node:
     async def _drain(self) -> None:
         """Ends everything in the background: leases and sweep first, then each line in order."""
         lines, self._lines = list(self._lines.values()), {}
-        in_lines = {task for line in [*lines, *self._lost] for task in line.tasks}
+        in_lines = {task for line in [*lines, *self._lost] for task in (*line.tasks, line.ending)}
         await asyncio.gather(*(_cancel(task) for task in self._background - in_lines - {self._notifying}))
         ends = [line.end(self.settings.drain_seconds) for line in lines]
         if self._notifier is not None:
@@ -365,12 +425,14 @@ class Node:
 
     def _readiness(self) -> Mapping[str, object]:
         """An operator that is away does not make us unready: what is accepted meanwhile waits on disk."""
+        figures = {} if self._helm is None else self._helm.current()
         return {
             "ready": not self.failed,
             "held": self._hold.held,
             "connectors": {
                 name: "bound" if line.connector.bound else "unbound" for name, line in sorted(self._lines.items())
             },
+            "limits": {name: limit_sentence(of) for name, (_, of) in sorted(figures.items())},
         }
 
 

@@ -222,3 +222,32 @@ async def test_connector_that_is_slow_to_take_keeps_no_other_from_being_renewed(
     assert not anne.leases.holds("orange")  # it was asked for too long ago
     await anne.leases.beat()
     assert anne.leases.holds("orange")
+
+
+async def test_connector_that_is_shared_no_more_is_given_back_once_silent(store: SqliteStore, clock: Clock) -> None:
+    anne, bea = Node(store, "anne", clock), Node(store, "bea", clock)
+    await anne.leases.beat()
+    anne.drained.clear()
+    anne.leases.assign(["orange", "sfr"])
+    await anne.leases.beat()
+    assert not anne.leases.holds("free")
+    assert await store.lease("free", Holder("bea", "1"), 6_000, clock.now_ms()) is None  # it still drains
+    anne.drained.set()
+    await anne.leases.silence()
+    assert anne.shared == {"orange", "sfr"}
+    await bea.leases.beat()
+    assert bea.shared == {"free"}
+
+
+async def test_connector_that_is_new_is_taken_before_the_next_beat_is_due(store: SqliteStore, clock: Clock) -> None:
+    anne = Node(store, "anne", clock)
+    anne.leases.assign(["orange"])
+    running = asyncio.create_task(anne.leases.run())
+    async with asyncio.timeout(30):
+        while anne.shared != {"orange"}:
+            await asyncio.sleep(0)
+        anne.leases.assign(["orange", "sfr"])  # the clock stands still
+        while anne.shared != {"orange", "sfr"}:
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])

@@ -24,6 +24,8 @@ class ReadyAnswer(msgspec.Struct):
     """Nothing leaves: the system is on hold."""
     connectors: dict[str, str]
     """Those that this node has: `bound` or `unbound`."""
+    limits: dict[str, str]
+    """What holds each of them back at the moment."""
 
 
 class Health:

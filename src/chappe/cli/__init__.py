@@ -13,6 +13,7 @@ from chappe.cli.allowances import credit_commands, limits
 from chappe.cli.client import send, status
 from chappe.cli.cluster import cluster_demo
 from chappe.cli.common import Commands
+from chappe.cli.connectors import connectors
 from chappe.cli.database import backup, copy_database, hold, migrate
 from chappe.cli.hours import hours
 from chappe.cli.links import links
@@ -38,6 +39,7 @@ for command in (
     credit_commands,
     limits,
     hours,
+    connectors,
     webhooks,
     optouts,
     links,

@@ -13,6 +13,7 @@ from chappe.core.campaigns import Campaign, CampaignId, Draft, SendOrder, Taken,
 from chappe.core.contacts import Batch, Column
 from chappe.core.counts import Counts, Scope
 from chappe.core.credits import Booking, Credits, LedgerEntry
+from chappe.core.figures import Figures
 from chappe.core.lifecycle import Journey
 from chappe.core.limits import Bucket, Drawn, Limits
 from chappe.core.lists import (
@@ -54,6 +55,7 @@ from chappe.core.message import (
 )
 from chappe.core.personalise import FieldType
 from chappe.core.rules import Entry, Listing
+from chappe.core.steering import Shown, Steered, Told
 from chappe.core.webhooks import Notifying, Telling
 
 
@@ -179,6 +181,30 @@ class Holding(Protocol):
         """Takes up to `limit` due parts off the route's queue, held or not, because they may have left after the backup
         that was restored: each becomes a DoubtBegan fact (cause `restore`), unless `claim` would not let it leave.
         Returns how many it took."""
+        ...
+
+
+class Steering(Protocol):
+    """Connectors while servers run: what they are told, and what they show."""
+
+    async def tell_connector(self, connector: str, told: Told, now: int) -> None:
+        """What it is told already keeps its time."""
+        ...
+
+    async def list_steered(self) -> Sequence[Steered]:
+        """Those that were ever told something, by name."""
+        ...
+
+    async def show(self, node: str, figures: Mapping[str, Figures], now: int) -> None:
+        """What a node's connectors do at the moment, in the place of all that it showed before."""
+        ...
+
+    async def list_shown(self) -> Sequence[Shown]:
+        """By name; see `steering.fresh`."""
+        ...
+
+    async def count_waiting(self, route: str, now: int) -> int:
+        """How many parts of the route are due, up to `steering.MOST_COUNTED`."""
         ...
 
 
@@ -510,6 +536,7 @@ class Store(
     Sending,
     Leasing,
     Holding,
+    Steering,
     Engaging,
     Linking,
     Reading,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from chappe.core.errors import StoreUnavailable
 from chappe.core.message import Holder
@@ -43,7 +44,7 @@ class Leases:
     ) -> None:
         self._store = store
         self._holder = holder
-        self._connectors = connectors
+        self._connectors = tuple(connectors)
         self._own = own
         self._clock = clock
         self._now_ms = now_ms
@@ -55,18 +56,29 @@ class Leases:
         self._taking: asyncio.Task[None] | None = None
         self._ending: dict[str, asyncio.Task[None]] = {}
         """Connectors that are not ours to use any more, until they are silent."""
+        self._early = asyncio.Event()
+        """The next beat need not wait."""
 
     def holds(self, connector: str) -> bool:
         """Whether we may write to this operator now; asked before each write."""
         return self._clock() < self._until.get(connector, 0.0)
+
+    def assign(self, connectors: Sequence[str]) -> None:
+        """From the next beat on, which is soon, the nodes share these; what we hold beside them is given back."""
+        if self._connectors != tuple(connectors):
+            self._connectors = tuple(connectors)
+            self._early.set()
 
     async def run(self) -> None:
         """Beats until cancelled."""
         try:
             while True:
                 next_at = self._clock() + BEAT_SECONDS
+                self._early.clear()
                 await self.beat()
-                await asyncio.sleep(max(0.0, next_at - self._clock()))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, next_at - self._clock())):
+                        await self._early.wait()
         finally:
             if self._taking is not None:
                 self._taking.cancel()
@@ -85,6 +97,9 @@ class Leases:
         part = -(-len(self._connectors) // max(living, 1))
         for connector in self._shared()[part:]:
             log.info("connector given to another node", extra={"connector": connector})
+            self._end(connector, give_back=True)
+        for connector in [name for name in self._until if name not in self._own and name not in self._connectors]:
+            log.info("connector given back", extra={"connector": connector})
             self._end(connector, give_back=True)
         if self._taking is None:
             self._taking = asyncio.create_task(self._take_free(part), name="leases-taking")

@@ -34,7 +34,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import allowances, blacklists, campaigns, counters, links, lists, webhooks, work
+from chappe.storage import allowances, blacklists, campaigns, counters, links, lists, steering, webhooks, work
 from chappe.storage.engine import Engine
 from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Steps, Workspace
@@ -65,6 +65,7 @@ EACH: Mapping[str, Job] = {
     **{kind: allowances.job(kind) for kind in allowances.JOBS},
     **{kind: blacklists.job(kind) for kind in blacklists.JOBS},
     **{kind: links.job(kind) for kind in links.JOBS},
+    **{kind: steering.job(kind) for kind in steering.JOBS},
     **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
     **{kind: lists.job(kind) for kind in lists.JOBS},
     **campaigns.JOBS,
@@ -265,6 +266,7 @@ class StoreCalls(
     links.LinkCalls,
     lists.ListCalls,
     campaigns.CampaignCalls,
+    steering.SteeringCalls,
     webhooks.WebhookCalls,
 ):
     """`core.ports.Store`, for an engine that says how, and how it is listened to and closed."""

@@ -1,0 +1,232 @@
+"""`connectors`: what each operator's connector does at the moment and what holds it back; pause, drain, resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chappe.cli.common import (
+    Commands,
+    database_options,
+    examples,
+    in_store,
+    json_option,
+    print_json,
+    print_table,
+    read_settings,
+)
+
+if TYPE_CHECKING:
+    from chappe.core.figures import Figures
+    from chappe.core.ports import Store
+    from chappe.core.steering import Condition, Shown, Told
+    from chappe.settings import Settings
+
+WATCH_SECONDS = 2.0
+"""As often as servers show new figures."""
+TABLE = ("CONNECTOR", "STATE", "BINDS", "IN FLIGHT", "ROUND TRIP", "RATE", "THROTTLED", "QUEUE", "LIMIT")
+
+
+@dataclass(slots=True, frozen=True)
+class _Line:
+    name: str
+    told: Told
+    condition: Condition
+    shown: Shown | None
+    """None when it says nothing of the moment."""
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    short_help="Show, pause, drain and resume operators.",
+    epilog=examples(
+        "chappe connectors",
+        "chappe connectors --watch",
+        "chappe connectors pause example",
+        "chappe connectors resume example",
+    ),
+)
+@click.option("--watch", is_flag=True, help="Show it again every other second, until Ctrl-C.")
+@json_option
+@database_options
+@click.pass_context
+def connectors(ctx: click.Context, watch: bool, as_json: bool, database: str | None, config: Path | None) -> None:
+    """List the operators' connectors: what each does at the moment, and the one figure that holds it back.
+
+    Servers notice within a second what a connector is told, and keep to it until it is told otherwise.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    settings = read_settings(config, database=database)
+    while True:
+        held, lines = in_store(settings, lambda store: _read(store, settings))
+        if as_json:
+            print_json([_as_json(line) for line in lines])
+        else:
+            _print(held, lines)
+        if not watch:
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+@connectors.command("show", epilog=examples("chappe connectors show example"))
+@click.argument("name")
+@json_option
+@database_options
+def show_connector(name: str, as_json: bool, database: str | None, config: Path | None) -> None:
+    """Show one connector, a figure a line."""
+    settings = read_settings(config, database=database)
+    _, lines = in_store(settings, lambda store: _read(store, settings))
+    line = next((line for line in lines if line.name == name), None)
+    if line is None:
+        raise _unknown(name, lines)
+    if as_json:
+        print_json(_as_json(line))
+        return
+    for label, value in _as_json(line).items():
+        if value is not None:
+            click.echo(f"{label:<16}  {value}")
+
+
+@connectors.command("pause", epilog=examples("chappe connectors pause example"))
+@click.argument("name")
+@database_options
+def pause_connector(name: str, database: str | None, config: Path | None) -> None:
+    """Submit nothing more to an operator. It stays bound: answers, receipts and messages come in.
+
+    What waits leaves through other operators, or waits on.
+    """
+    from chappe.core.steering import Told
+
+    _tell(name, Told.PAUSE, database, config, f"{name} pauses")
+
+
+@connectors.command("drain", epilog=examples("chappe connectors drain example"))
+@click.argument("name")
+@database_options
+def drain_connector(name: str, database: str | None, config: Path | None) -> None:
+    """Submit nothing more to an operator, wait for its answers, unbind, and stay away."""
+    from chappe.core.steering import Told
+
+    _tell(name, Told.DRAIN, database, config, f"{name} drains")
+
+
+@connectors.command("resume", epilog=examples("chappe connectors resume example"))
+@click.argument("name")
+@database_options
+def resume_connector(name: str, database: str | None, config: Path | None) -> None:
+    """Take back `pause` or `drain`."""
+    from chappe.core.steering import Told
+
+    _tell(name, Told.RUN, database, config, f"{name} runs")
+
+
+def _tell(name: str, told: Told, database: str | None, config: Path | None, said: str) -> None:
+    settings = read_settings(config, database=database)
+
+    async def tell(store: Store) -> None:
+        _, lines = await _read(store, settings)
+        if name not in {line.name for line in lines}:
+            raise _unknown(name, lines)
+        await store.tell_connector(name, told, _now())
+
+    in_store(settings, tell)
+    click.echo(f"{said}; servers notice within a second.")
+
+
+async def _read(store: Store, settings: Settings) -> tuple[bool, list[_Line]]:
+    """Whether the system is on hold, and all connectors that the settings, the store or a server know of."""
+    from chappe.core.steering import Told, condition_of, fresh
+
+    now = _now()
+    told = {steered.connector: steered.told for steered in await store.list_steered()}
+    shown = {one.connector: one for one in await store.list_shown()}
+    current = {name: one for name, one in shown.items() if fresh(one, now)}
+    lines = [
+        _Line(
+            name,
+            told.get(name, Told.RUN),
+            condition_of(told.get(name, Told.RUN), shown.get(name), now),
+            current.get(name),
+        )
+        for name in dict.fromkeys([*(operator.name for operator in settings.operators), *sorted({*told, *current})])
+    ]
+    return await store.held_since() is not None, lines
+
+
+def _unknown(name: str, lines: Sequence[_Line]) -> click.ClickException:
+    known = ", ".join(line.name for line in lines) or "none; is --config missing, or no server at work?"
+    return click.ClickException(f"no connector is called {name}; there are: {known}")
+
+
+def _print(held: bool, lines: Sequence[_Line]) -> None:
+    if held:
+        click.echo("ON HOLD: nothing leaves, until `chappe hold off`")
+    print_table(TABLE, [_row(line) for line in lines])
+
+
+def _row(line: _Line) -> tuple[str, ...]:
+    from chappe.core.figures import limit_sentence
+
+    if line.shown is None:
+        return (line.name, line.condition.value, *[""] * (len(TABLE) - 2))
+    figures = line.shown.figures
+    return (
+        line.name,
+        line.condition.value,
+        f"{figures.bound}/{figures.binds}",
+        f"{figures.in_flight}/{figures.window}",
+        "" if figures.round_trip_ms is None else f"{figures.round_trip_ms:.0f} ms",
+        _rate(figures),
+        f"{figures.throttled_share:.1%}",
+        _waiting(figures),
+        limit_sentence(figures),
+    )
+
+
+def _rate(figures: Figures) -> str:
+    now = f"{figures.submits_per_second:.1f}/s"
+    return now if figures.rate_limit is None else f"{now} of {figures.rate_limit:.1f}"
+
+
+def _waiting(figures: Figures) -> str:
+    from chappe.core.steering import MOST_COUNTED
+
+    if figures.waiting is None:
+        return ""
+    return f"{MOST_COUNTED}+" if figures.waiting >= MOST_COUNTED else str(figures.waiting)
+
+
+def _as_json(line: _Line) -> Mapping[str, Any]:
+    from chappe.core.figures import limit_sentence
+
+    named = {"name": line.name, "state": line.condition.value, "told": line.told.value}
+    if line.shown is None:
+        return named
+    figures = line.shown.figures
+    return {
+        **named,
+        "node": line.shown.node,
+        "at": line.shown.at,
+        "bound": figures.bound,
+        "binds": figures.binds,
+        "window": figures.window,
+        "inFlight": figures.in_flight,
+        "roundTripMs": None if figures.round_trip_ms is None else round(figures.round_trip_ms, 1),
+        "submitsPerSecond": round(figures.submits_per_second, 1),
+        "rateLimit": figures.rate_limit,
+        "rateSetting": figures.rate_setting,
+        "throttledShare": round(figures.throttled_share, 4),
+        "waiting": figures.waiting,
+        "limit": limit_sentence(figures),
+    }
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

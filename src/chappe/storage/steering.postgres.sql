@@ -1,0 +1,44 @@
+-- Connectors while servers run.
+
+-- name: tell_connector
+INSERT INTO steered AS s (connector, told, since)
+SELECT *
+FROM unnest($1::text[], $2::text[], $3::bigint[])
+ON CONFLICT (connector) DO UPDATE SET told = excluded.told, since = excluded.since
+WHERE s.told <> excluded.told;
+
+-- name: list_steered
+SELECT connector, told, since
+FROM steered
+ORDER BY connector;
+
+-- name: show_connector
+INSERT INTO shown (connector, node, at, figures)
+SELECT *
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[])
+ON CONFLICT (connector) DO UPDATE SET node = excluded.node, at = excluded.at, figures = excluded.figures;
+
+-- What this node showed before and does not have any more.
+-- name: hide_connectors
+DELETE FROM shown s
+USING unnest($1::text[], $2::bigint[]) AS p(node, now)
+WHERE s.node = p.node AND s.at <> p.now;
+
+-- name: list_shown
+SELECT connector, node, at, figures
+FROM shown
+ORDER BY connector;
+
+-- Up to so many.
+-- name: count_waiting
+SELECT p.n, d.waiting
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS p(route, now, most, n)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS waiting
+    FROM (
+        SELECT 1
+        FROM queue q
+        WHERE q.route = p.route AND q.class IN (0, 1) AND q.due_at <= p.now
+        LIMIT p.most
+    ) found
+) d;

@@ -1,0 +1,119 @@
+"""Connectors that are paused, drained and resumed while messages leave: nothing is lost, nothing leaves twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from chappe.app import Node
+from chappe.connectors.smpp import SmppSettings
+from chappe.core.steering import Condition, Told, condition_of
+from chappe.simulator import Mood, Simulator
+
+ClientOf = Callable[..., Awaitable[Any]]
+StartNode = Callable[..., Awaitable[Node]]
+
+PATIENCE_SECONDS = 30
+MESSAGES = 120
+
+
+@pytest.fixture
+async def orange() -> AsyncIterator[Simulator]:
+    simulator = Simulator(Mood(receipt_seconds=0.05), ledger=True)
+    yield simulator
+    await simulator.stop()
+
+
+@pytest.fixture
+async def sfr() -> AsyncIterator[Simulator]:
+    simulator = Simulator(Mood(receipt_seconds=0.05), ledger=True)
+    yield simulator
+    await simulator.stop()
+
+
+async def an_operator(name: str, simulator: Simulator) -> SmppSettings:
+    return SmppSettings(name=name, host="127.0.0.1", port=await simulator.start(), window=2, retry_seconds=0.05)
+
+
+async def until(node: Node, connector: str, condition: Condition) -> None:
+    """The server shows it."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            told = {one.connector: one.told for one in await node.store.list_steered()}
+            shown = {one.connector: one for one in await node.store.list_shown()}
+            now = max((one.at for one in shown.values()), default=0)
+            if condition_of(told.get(connector, Told.RUN), shown.get(connector), now) is condition:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def send_many(client: Any) -> list[str]:
+    numbers = (f"+336123{n:05}" for n in range(MESSAGES))
+    return [await client.send(number) for number in numbers]
+
+
+async def test_operator_that_is_paused_stays_bound_and_gets_nothing(
+    start_node: StartNode, client_of: ClientOf, orange: Simulator, sfr: Simulator
+) -> None:
+    node = await start_node(await an_operator("orange", orange), await an_operator("sfr", sfr))
+    client = await client_of(node)
+    await until(node, "orange", Condition.BOUND)
+    await until(node, "sfr", Condition.BOUND)
+    await node.store.tell_connector("orange", Told.PAUSE, 1)
+    await until(node, "orange", Condition.PAUSED)
+    ids = await send_many(client)
+    for id_ in ids:
+        await client.status_once(id_, lambda status: status["state"] == "delivered")
+    assert (len(orange.inbox), len(sfr.inbox)) == (0, MESSAGES)
+    ready = (await client.get("/ready")).json()
+    assert (ready["connectors"]["orange"], ready["limits"]["orange"]) == ("bound", "paused, or draining")
+    await node.store.tell_connector("sfr", Told.PAUSE, 1)
+    await until(node, "sfr", Condition.PAUSED)
+    id_ = await client.send("+33612399999")
+    await node.store.tell_connector("orange", Told.RUN, 2)
+    await client.status_once(id_, lambda status: status["state"] == "delivered")
+    assert orange.inbox == [("33612399999", "Bonjour")]
+
+
+async def test_operator_that_is_drained_under_load_loses_nothing_and_comes_back(
+    start_node: StartNode, client_of: ClientOf, orange: Simulator, sfr: Simulator
+) -> None:
+    node = await start_node(await an_operator("orange", orange), await an_operator("sfr", sfr))
+    client = await client_of(node)
+    await until(node, "orange", Condition.BOUND)
+    sending = asyncio.create_task(send_many(client))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(orange.inbox) < 5:
+            await asyncio.sleep(0.01)
+    await node.store.tell_connector("orange", Told.DRAIN, 1)
+    await until(node, "orange", Condition.DRAINED)
+    assert orange.counts["bound"] == 0
+    for id_ in await sending:
+        status = await client.status_once(id_, lambda status: status["state"] == "delivered")
+        assert "resent" not in status
+    assert set(Counter(number for number, _ in [*orange.inbox, *sfr.inbox]).values()) == {1}
+    await node.store.tell_connector("orange", Told.RUN, 2)
+    await until(node, "orange", Condition.BOUND)
+    assert orange.counts["binds"] == 2
+
+
+async def test_what_a_connector_was_told_outlives_the_server(
+    start_node: StartNode, client_of: ClientOf, orange: Simulator, sfr: Simulator
+) -> None:
+    operators = await an_operator("orange", orange), await an_operator("sfr", sfr)
+    node = await start_node(*operators)
+    await node.store.tell_connector("orange", Told.PAUSE, 1)
+    await node.store.tell_connector("sfr", Told.DRAIN, 1)
+    await until(node, "orange", Condition.PAUSED)
+    await until(node, "sfr", Condition.DRAINED)
+    await node.__aexit__(None, None, None)
+    node = await start_node(*operators)
+    client = await client_of(node)
+    id_ = await client.send("+33612345678")
+    await until(node, "orange", Condition.PAUSED)
+    assert (await client.status(id_))["state"] == "submitted"
+    assert (orange.inbox, sfr.counts["binds"]) == ([], 1)

@@ -1,0 +1,77 @@
+"""What connectors are told, and what they show."""
+
+from __future__ import annotations
+
+import pytest
+from store_scene import HOUR, NOW, SECOND, Scene
+
+from chappe.core.figures import Figures
+from chappe.core.ports import Store
+from chappe.core.steering import Shown, Steered, Told
+from chappe.storage import steering
+
+FIGURES = Figures(
+    window=10,
+    in_flight=3,
+    round_trip_ms=80.5,
+    submits_per_second=12.25,
+    throttled_share=0.0,
+    rate_limit=None,
+    rate_setting=0.0,
+    bound=1,
+    binds=2,
+    held=False,
+    full_share=0.5,
+    paced_share=0.0,
+    open_share=0.5,
+    waiting=7,
+)
+
+
+async def test_connector_is_told_and_it_outlives_the_node(scene: Scene) -> None:
+    await scene.store.tell_connector("orange", Told.PAUSE, NOW)
+    await scene.store.tell_connector("free", Told.DRAIN, NOW)
+    await scene.restart()
+    told = [Steered("free", Told.DRAIN, NOW), Steered("orange", Told.PAUSE, NOW)]
+    assert await scene.store.list_steered() == told
+
+
+async def test_connector_that_is_told_the_same_again_keeps_its_time(store: Store) -> None:
+    await store.tell_connector("orange", Told.PAUSE, NOW)
+    await store.tell_connector("orange", Told.PAUSE, NOW + HOUR)
+    assert await store.list_steered() == [Steered("orange", Told.PAUSE, NOW)]
+    await store.tell_connector("orange", Told.RUN, NOW + HOUR)
+    assert await store.list_steered() == [Steered("orange", Told.RUN, NOW + HOUR)]
+
+
+async def test_figures_are_those_of_the_moment(store: Store) -> None:
+    await store.show("anne", {"orange": FIGURES, "free": FIGURES}, NOW)
+    await store.show("bea", {"sfr": FIGURES}, NOW)
+    assert await store.list_shown() == [
+        Shown("free", "anne", NOW, FIGURES),
+        Shown("orange", "anne", NOW, FIGURES),
+        Shown("sfr", "bea", NOW, FIGURES),
+    ]
+    await store.show("anne", {"orange": FIGURES}, NOW + SECOND)
+    assert await store.list_shown() == [
+        Shown("orange", "anne", NOW + SECOND, FIGURES),
+        Shown("sfr", "bea", NOW, FIGURES),
+    ]
+
+
+async def test_connector_that_moved_is_shown_by_its_new_node_only(store: Store) -> None:
+    await store.show("anne", {"orange": FIGURES}, NOW)
+    await store.show("bea", {"orange": FIGURES}, NOW + SECOND)
+    await store.show("anne", {}, NOW + SECOND)
+    assert await store.list_shown() == [Shown("orange", "bea", NOW + SECOND, FIGURES)]
+
+
+async def test_waiting_parts_are_the_route_s_that_are_due(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await scene.store.count_waiting("live", NOW) == 0
+    await scene.accept(parts=3)
+    await scene.accept(test=True)
+    await scene.accept(due_at=NOW + HOUR)
+    assert await scene.store.count_waiting("live", NOW) == 3
+    assert await scene.store.count_waiting("live", NOW + HOUR) == 4
+    monkeypatch.setattr(steering, "MOST_COUNTED", 2)
+    assert await scene.store.count_waiting("live", NOW + HOUR) == 2

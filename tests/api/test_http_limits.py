@@ -16,6 +16,7 @@ from chappe.api.server import Limits, make_server
 from chappe.core.ids import Kind, hex_id
 from chappe.core.lists import Operation, OperationId, OperationState
 from chappe.core.message import Accepted, NotAccepted, SendMessage
+from chappe.flow import imports
 
 QUICK = Limits(head_seconds=0.2, body_seconds=0.2, read_seconds=0.2, linger_seconds=0.2)
 PATIENT = Limits(head_seconds=60, body_seconds=60)
@@ -402,7 +403,10 @@ async def test_an_upload_may_take_as_long_as_it_flows_and_be_larger_than_any_bod
     assert asyncio.get_running_loop().time() > deadline
 
 
-async def test_an_upload_that_trickles_is_408_and_interrupted(strict_house: House) -> None:
+async def test_an_upload_that_trickles_is_408_and_interrupted(
+    strict_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "WINDOW", 100)
     client = await upload(strict_house)
     client.write(chunk(LINES * 2))
     answering = asyncio.create_task(client.read_answer())

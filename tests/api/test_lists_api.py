@@ -427,6 +427,7 @@ async def test_a_file_that_turns_out_too_large_is_interrupted_with_what_is_store
 ) -> None:
     file = "tel\n" + "".join(f"+336{n:08}\n" for n in range(20_000))
     monkeypatch.setattr(api_lists, "MOST_FILE_BYTES", 200_000)
+    monkeypatch.setattr(imports, "WINDOW", 5_000)
     answer = await call(scene, "POST", f"{list_}/import", headers=CSV, content=file.encode())
     assert await refused(answer) == (413, 18, None)
     assert await numbers(scene, list_) == []
@@ -436,6 +437,38 @@ async def test_a_file_that_turns_out_too_large_is_interrupted_with_what_is_store
     operation = await shown(scene, f"/v2/operations/{hex_id(Kind.OPERATION, 1)}")
     assert operation["state"] == "INTERRUPTED"
     assert operation["imported"] == len(await numbers(scene, list_)) > 10_000
+
+
+async def test_a_large_file_is_stored_by_the_order_of_numbers_and_later_rows_stay_the_later_ones(
+    scene: Scene, list_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "WINDOW", 3)
+    file = f"tel;nom\n{OTHER_NUMBER};a\n{NUMBER};a\n{OTHER_NUMBER};b\n{NUMBER};b\n"
+    answer = await imported(scene, list_, content=file.encode(), headers=CSV)
+    assert (answer["imported"], answer["updated"]) == (2, 2)
+    found = await shown(scene, f"{list_}/contacts")
+    assert [(one["identifier"], *one["attributes"].values()) for one in found] == [(NUMBER, "b"), (OTHER_NUMBER, "b")]
+
+
+async def test_a_small_file_keeps_its_order(scene: Scene, list_: str) -> None:
+    await imported(scene, list_, content=f"tel\n{OTHER_NUMBER}\n{NUMBER}\n".encode(), headers=CSV)
+    assert await numbers(scene, list_) == [OTHER_NUMBER, NUMBER]
+
+
+async def test_a_file_that_comes_slowly_is_stored_all_the_same(scene: Scene, list_: str) -> None:
+    lines = [f"+336{n:08}\n".encode() for n in range(12_000)]
+    counts = []
+
+    async def file() -> AsyncIterator[bytes]:
+        yield b"tel\n" + b"".join(lines[:6_000])
+        counts.append((await shown(scene, list_))["contacts"])
+        scene.now += imports.STORED_EVERY_MS
+        yield b"".join(lines[6_000:])
+        counts.append((await shown(scene, list_))["contacts"])
+
+    answer = await imported(scene, list_, content=file(), headers=CSV)
+    assert (counts[0], answer["imported"]) == (0, 12_000)
+    assert counts[1] > 6_000
 
 
 async def test_a_list_deleted_during_its_import_is_not_found(scene: Scene, list_: str) -> None:

@@ -1,6 +1,6 @@
 """Imports: the rows of a file, or of JSON, into a list, batch by batch as they come.
 
-Each batch is stored whole or not at all. However an import ends before its last row — the client gone, the server
+Each transaction is whole or not at all. However an import ends before its last row — the client gone, the server
 stopped, the list deleted —, it ends as INTERRUPTED, with what is stored counted; done again it counts what is there as
 updated.
 """
@@ -19,6 +19,11 @@ from chappe.core.ports import Contacts
 
 AT_ONCE = 1_000
 """Rows in one transaction at most: others are let through between two."""
+WINDOW = 50_000
+"""Rows of a large file that are put in the order of their numbers before they are stored: so a transaction touches one
+part of the index and not nearly all of it, which is eight times less to write."""
+STORED_EVERY_MS = 10_000
+"""However few rows there are, so that an import that comes slowly is not taken for one that nobody carries on."""
 MOST_ROWS = 10_000
 """Contacts in one import that comes as JSON, code 74 beyond; a file may have as many as it likes."""
 TOO_MANY = 74
@@ -105,31 +110,55 @@ class _Import:
         self._now_ms = now_ms
         self._id: OperationId | None = None
         self._fields: list[FieldId] = []
+        self._window = Batch()
+        self._done = 0
+        """What has come since the last transaction."""
+        self._stored_at = 0
+        self._is_large = False
 
     async def take(self, header: Header, batch: Batch, done: int) -> None:
-        """Stores a batch, `done` octets or rows further."""
+        """Has a batch stored before long, `done` octets or rows further."""
         id_ = await self._begin(header)
-        for piece in _cut(batch):
-            fields, now = self._fields, self._now_ms()
-            if await self._store.import_contacts(self._account, id_, fields, piece, done, now) is None:
-                if await self._store.find_list(self._account, self._list) is None:
-                    raise Invalid(LIST_NOT_FOUND)
-                raise StoreUnavailable("the import was given up, because it had stood still")
-            done = 0
+        self._window.accepted += batch.accepted
+        self._window.refused += batch.refused
+        self._done += done
+        if len(self._window.accepted) + len(self._window.refused) >= WINDOW:
+            self._is_large = True
+            await self._save(id_)
+        elif self._now_ms() - self._stored_at >= STORED_EVERY_MS:
+            await self._save(id_)
 
     async def finish(self, header: Header) -> Operation:
-        return await self._end(await self._begin(header), OperationState.DONE)
+        id_ = await self._begin(header)
+        await self._save(id_)
+        return await self._end(id_, OperationState.DONE)
 
     async def interrupt(self) -> None:
         if self._id is not None:
             await self._end(self._id, OperationState.INTERRUPTED)
 
+    async def _save(self, id_: OperationId) -> None:
+        """Small imports keep their order."""
+        window, done = self._window, self._done
+        self._window, self._done = Batch(), 0
+        if self._is_large:
+            window.accepted.sort(key=lambda row: row.number)  # of the same number the later row stays the later one
+        for piece in _cut(window):
+            fields, self._stored_at = self._fields, self._now_ms()
+            running = await self._store.import_contacts(self._account, id_, fields, piece, done, self._stored_at)
+            if running is None:
+                if await self._store.find_list(self._account, self._list) is None:
+                    raise Invalid(LIST_NOT_FOUND)
+                raise StoreUnavailable("the import was given up, because it had stood still")
+            done = 0
+
     async def _begin(self, header: Header) -> OperationId:
         if self._id is None:
             for column in header.columns:
                 _check_column(column.name)
+            self._stored_at = self._now_ms()
             begun = await self._store.begin_import(
-                self._account, self._list, header.columns, self._total, self._now_ms()
+                self._account, self._list, header.columns, self._total, self._stored_at
             )
             if isinstance(begun, NotAccepted):
                 raise Invalid(begun.code)

@@ -85,6 +85,8 @@ WHERE f.list = p.list;
 
 -- Contacts ----------------------------------------------------------------------------------------------
 
+-- By `list`: through the index that ends in the number; by `list + 0`: through the one that ends in the id.
+
 -- name: find_contact
 SELECT p.n, c.id, c.list, c.number, c.attributes
 FROM unnest($1::bigint[], $2::bigint[], $3::text[]) WITH ORDINALITY AS p(account, list, number, n)
@@ -99,7 +101,7 @@ JOIN contact_list l ON l.account = p.account AND l.id = p.list
 CROSS JOIN LATERAL (
     SELECT c.id, c.list, c.number, c.attributes
     FROM contact c
-    WHERE c.list = l.id AND c.edition = l.edition AND c.id > p.after
+    WHERE c.list + 0 = l.id AND c.edition = l.edition AND c.id > p.after
     ORDER BY c.id
     LIMIT p.most
 ) found;
@@ -126,7 +128,7 @@ WHERE c.id = p.id;
 -- name: remove_contact
 DELETE FROM contact c
 USING unnest($1::bigint[], $2::integer[], $3::bigint[]) AS p(list, edition, id)
-WHERE c.list = p.list AND c.edition = p.edition AND c.id = p.id
+WHERE c.list + 0 = p.list AND c.edition = p.edition AND c.id = p.id
 RETURNING c.id;
 
 -- name: remove_contact_of_number
@@ -195,7 +197,7 @@ WITH first AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT c.id
         FROM contact c
-        WHERE c.list = p.list AND c.edition = p.edition
+        WHERE c.list + 0 = p.list AND c.edition = p.edition
         ORDER BY c.id
         LIMIT p.most
     ) c

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ class Program:
     """A running one; `async with`. What it writes to stderr fails the test."""
 
     def __init__(self, *command: str) -> None:
-        self.heard: list[dict[str, Any]] = []
+        self._unasked: list[dict[str, Any]] = []
         self._command = command
         self._process: asyncio.subprocess.Process
 
@@ -70,26 +69,24 @@ class Program:
         except TimeoutError:
             process.kill()
             raise
-        if kind is None:
-            assert (process.returncode, trouble.decode()) == (0, "")
-        elif trouble:
-            print(trouble.decode())
+        if kind is None and (process.returncode or trouble):
+            pytest.fail(f"it ended with {process.returncode}: {trouble.decode()}")
+        print(trouble.decode())  # beside what else went wrong
 
     def say(self, **command: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
 
     async def next(self, event: str) -> dict[str, Any]:
-        """The next event of this kind; others are kept in `heard` too."""
+        """The next event of this kind; what comes before it waits until it is asked for."""
+        for place, said in enumerate(self._unasked):
+            if said["event"] == event:
+                return self._unasked.pop(place)
         assert self._process.stdout is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                line = await self._process.stdout.readline()
-                if not line:
-                    with suppress(ProcessLookupError):
-                        self._process.kill()
-                    pytest.fail(f"it ended before {event!r}, after {self.heard}")
-                said: dict[str, Any] = json.loads(line)
-                self.heard.append(said)
+            while line := await self._process.stdout.readline():
+                said = json.loads(line)
                 if said["event"] == event:
                     return said
+                self._unasked.append(said)
+        pytest.fail(f"it ended without {event!r}, after {self._unasked}")

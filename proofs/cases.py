@@ -22,6 +22,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from requests.structures import CaseInsensitiveDict
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.generation import GenerationMode
@@ -134,12 +135,12 @@ class Walk:
             known = {name: path[name] for name in operation.in_path if name in path}
             if known:
                 case.path_parameters = {**(case.path_parameters or {}), **known}
-            if isinstance(operation.example, dict) and choice.random() < 0.7:
+            if operation.example is not None and choice.random() < 0.7:
                 case.body = _mended(operation, case.body, choice, self._foreign_ids)
             if case.query and choice.random() < 0.2:
                 case.query = {**case.query, choice.choice([*case.query]): choice.choice(self._foreign_ids)}
             if choice.random() < 0.97:  # else what was generated stands for a key
-                case.headers["X-Primotexto-ApiKey"] = OWN_KEY
+                case.headers = CaseInsensitiveDict([*(case.headers or {}).items(), ("X-Primotexto-ApiKey", OWN_KEY)])
             self._send(operation, case, known=bool(known))
 
         with suppress(Unsatisfiable):  # where nothing can be wrong
@@ -248,6 +249,8 @@ def _marked(name: str, member: object) -> str | None:
 
 def _mended(operation: Operation[Any], body: Any, choice: Any, foreign: list[str]) -> Any:
     """The example, with one member as it was generated, or an id of the other account: so that the rest is right."""
+    if not isinstance(operation.example, dict):
+        return [*operation.example, *body] if isinstance(body, list) else operation.example
     names = [name for name in (body if isinstance(body, dict) else ()) if isinstance(name, str)]
     mended = dict(operation.example)
     if names and choice.random() < 0.8:

@@ -85,8 +85,8 @@ class Program:
         assert self._process.stdout is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
             while line := await self._process.stdout.readline():
-                said = json.loads(line)
-                if said["event"] == event:
-                    return said
-                self._unasked.append(said)
+                heard: dict[str, Any] = json.loads(line)
+                if heard["event"] == event:
+                    return heard
+                self._unasked.append(heard)
         pytest.fail(f"it ended without {event!r}, after {self._unasked}")

@@ -6,6 +6,7 @@ Every exchange is played with the octets whole, one at a time and seven at a tim
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import msgspec
 import pytest
@@ -938,3 +939,60 @@ def test_it_does_not_matter_how_the_octets_are_cut(octets: bytes, role: Role, si
         cut.receive_data(octets[at : at + size], 1_001.0)
         at += size
     assert condition(cut) == condition(whole)
+
+
+def test_what_comes_octet_by_octet_takes_less_than_twice_the_cap() -> None:
+    cap = 64 * 1024
+    session = Session(Role.SMSC, 0.0, Limits(max_pdu=cap))
+    pieces = [bytes((octet, octet)) for octet in range(256)]
+    session.receive_data(cap.to_bytes(4, "big"), 0.0)
+    tracemalloc.start()
+    try:
+        for number in range(cap // 2 - 4):
+            session.receive_data(pieces[number % 256], 0.0)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert session.state is State.OPEN
+    assert most < 2 * cap
+
+
+# --- lengths that lie ------------------------------------------------------------------------------------
+
+
+def lying(pdu: Pdu, octets: bytes, instead: bytes) -> bytes:
+    """The PDU with some of its octets changed, and a command_length that is right again."""
+    body = codec.encode(pdu, 7)[4:]
+    assert body.count(octets) == 1
+    body = body.replace(octets, instead)
+    return (4 + len(body)).to_bytes(4, "big") + body
+
+
+LYING = [
+    (pdus.SubmitSm(short_message=b"Bonjour"), b"\7Bonjour", b"\10Bonjour", Status.ESME_RINVMSGLEN),
+    (pdus.SubmitSm(short_message=b"Bonjour"), b"\7Bonjour", b"\6Bonjour", Status.ESME_RINVOPTPARSTREAM),
+    (pdus.SubmitSm(tlvs=((0x1400, b"ab"),)), b"\x14\0\0\2ab", b"\x14\0\0\3ab", Status.ESME_RINVOPTPARSTREAM),
+    (pdus.SubmitSm(tlvs=((0x1400, b"ab"),)), b"\x14\0\0\2ab", b"\x14\0\0\1ab", Status.ESME_RINVOPTPARSTREAM),
+    (pdus.SubmitSm(tlvs=((0x1400, b""),)), b"\x14\0\0\0", b"\x14\0\0", Status.ESME_RINVOPTPARSTREAM),
+    (pdus.DataSm(tlvs=((0x1400, b"ab"),)), b"\x14\0\0\2ab", b"\x14\0\xff\xffab", Status.ESME_RINVOPTPARSTREAM),
+    (pdus.EnquireLink(tlvs=((0x1400, b"ab"),)), b"\x14\0\0\2ab", b"\x14\0\0\3ab", Status.ESME_RINVOPTPARSTREAM),
+]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(("pdu", "octets", "instead", "status"), LYING)
+def test_lengths_that_lie_are_refused_by_who_is_strict_and_the_session_goes_on(
+    pdu: Pdu, octets: bytes, instead: bytes, status: Status, strict: bool
+) -> None:
+    session = Session(Role.SMSC, 0.0, Limits(strict=strict))
+    session.receive_data(codec.encode(pdus.BindTransceiver(), 1), 0.0)
+    [bind] = session.events()
+    assert isinstance(bind, BindRequested)
+    session.reply(bind.pdu)
+    session.receive_data(lying(pdu, octets, instead), 0.0)
+    refused = [event for event in session.events() if isinstance(event, Discarded)]
+    assert refused == ([Discarded(pdu.command_id, 7, status)] if strict else [])
+    session.receive_data(codec.encode(pdus.SubmitSm(short_message=b"Bonjour"), 8), 0.0)
+    [request] = session.events()
+    assert isinstance(request, RequestReceived)
+    assert request.pdu.sequence_number == 8

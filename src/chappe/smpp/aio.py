@@ -20,6 +20,8 @@ OnEvents: TypeAlias = Callable[["Link", list[Event]], None]
 """Called on the loop with the events of one read, timer or loss, in order; the last one ever is Closed. An empty
 list says that the peer reads again (see `Link.window_free`)."""
 
+HANDSHAKE_SECONDS = 10.0
+"""How long a client may take to agree on TLS."""
 ABORT_SECONDS = 5.0
 """How long a closing connection may take to flush (or TLS to say goodbye) before it is cut."""
 
@@ -42,6 +44,9 @@ class Link(asyncio.Protocol):
         """Done when the connection is gone."""
         self._transport: asyncio.Transport | None = None
         self._can_write = True
+        self._reading_held = False
+        self._peer_deaf = False
+        """It asks and does not read what we answer."""
         self._delivering = False
         self._flush_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -70,6 +75,11 @@ class Link(asyncio.Protocol):
         replied = self.session.reply(request, answer, message_id)
         self._changed()
         return replied
+
+    def hold_reading(self, held: bool) -> None:
+        """Reads no more, or goes on: for whoever owes more answers than it can give at the moment."""
+        self._reading_held = held
+        self._read_or_not()
 
     def close(self) -> None:
         """Flushes and closes without an unbind; `lost` is done within ABORT_SECONDS."""
@@ -137,8 +147,8 @@ class Link(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._can_write = True
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._peer_deaf = False
+        self._read_or_not()
         self._changed()
         if self.session.state is not State.CLOSED:
             self.on_events(self, [])
@@ -180,14 +190,25 @@ class Link(asyncio.Protocol):
             if octets:
                 self._transport.write(octets)
         elif self.session.unsent > self.session.limits.max_owed:
-            # A peer that asks and does not read: without this its answers would fill the memory.
-            self._transport.pause_reading()
+            # Without this its answers would fill the memory.
+            self._peer_deaf = True
+            self._read_or_not()
         deadline = self.session.timer()
         # An earlier timer is left to fire: it finds nothing due and sets the next. Moving it each time costs.
         if deadline is not None and (self._timer is None or self._timer.when() > deadline):
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _read_or_not(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        wanted = not (self._reading_held or self._peer_deaf)
+        if wanted and not transport.is_reading():
+            transport.resume_reading()
+        elif not wanted and transport.is_reading():
+            transport.pause_reading()
 
     def _close_transport(self) -> None:
         if self._transport is not None and self._cut is None:
@@ -228,4 +249,10 @@ async def serve(
     The caller closes the server and the links it still knows.
     """
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: Link(Role.SMSC, on_events, limits, on_link), host, port, ssl=tls)
+    return await loop.create_server(
+        lambda: Link(Role.SMSC, on_events, limits, on_link),
+        host,
+        port,
+        ssl=tls,
+        ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
+    )

@@ -59,11 +59,12 @@ class PduError(SmppError):
 # --- reading -----------------------------------------------------------------------------------------
 
 
-def decode(octets: bytes, at: int = 0) -> Pdu:
+def decode(octets: bytes, at: int = 0, *, strict: bool = False) -> Pdu:
     """Reads the PDU that starts at `at`; its command_length must be right and its octets all there.
 
     Raises PduError: ESME_RINVCMDID (unknown command), ESME_RINVCMDLEN (a request that ends too early) or
-    ESME_RINVDESTFLAG.
+    ESME_RINVDESTFLAG. What lengths inside it claim beyond its end is clipped; in a request read with `strict`
+    ESME_RINVMSGLEN (short_message) or ESME_RINVOPTPARSTREAM (optional parameters).
     """
     length, command_id, status, sequence_number = HEADER.unpack_from(octets, at)
     body, end = at + 16, at + length
@@ -71,10 +72,10 @@ def decode(octets: bytes, at: int = 0) -> Pdu:
     if pdu_class is None:
         raise PduError(command_id, sequence_number, Status.ESME_RINVCMDID)
     if pdu_class is DeliverSm or pdu_class is SubmitSm:
-        return _decode_message(pdu_class, status, sequence_number, octets, body, end)
+        return _decode_message(pdu_class, status, sequence_number, octets, body, end, strict)
     if command_id in ID_RESPONSES:
         return _decode_id(pdu_class, status, sequence_number, octets, body, end)
-    return _decode_fields(pdu_class, status, sequence_number, octets[body:end])
+    return _decode_fields(pdu_class, status, sequence_number, octets[body:end], strict)
 
 
 _MESSAGE = re.compile(rb"([^\0]*+)\0(..)([^\0]*+)\0(..)([^\0]*+)\0(...)([^\0]*+)\0([^\0]*+)\0(.....)", re.DOTALL)
@@ -82,7 +83,7 @@ _MESSAGE = re.compile(rb"([^\0]*+)\0(..)([^\0]*+)\0(..)([^\0]*+)\0(...)([^\0]*+)
 
 
 def _decode_message(
-    pdu_class: type[MessagePdu], status: int, sequence_number: int, octets: bytes, body: int, end: int
+    pdu_class: type[MessagePdu], status: int, sequence_number: int, octets: bytes, body: int, end: int, strict: bool
 ) -> Pdu:
     found = _MESSAGE.match(octets, body, end)
     if found is None:
@@ -101,6 +102,11 @@ def _decode_message(
     registered, replace, coding, default_id, sm_length = tail
     start = found.end()
     stop = start + sm_length
+    if strict:
+        if stop > end:
+            raise PduError(pdu_class.command_id, sequence_number, Status.ESME_RINVMSGLEN)
+        if not _tlvs_fit(octets, stop, end):
+            raise PduError(pdu_class.command_id, sequence_number, Status.ESME_RINVOPTPARSTREAM)
     return pdu_class(
         status,
         sequence_number,
@@ -145,11 +151,18 @@ def _read_tlvs(octets: bytes, at: int, end: int) -> tuple[Tlv, ...]:
     return tuple(tlvs)
 
 
+def _tlvs_fit(octets: bytes, at: int, end: int) -> bool:
+    """Whether the last one ends where the PDU does."""
+    while end - at >= 4:
+        at += 4 + int.from_bytes(octets[at + 2 : at + 4], "big")
+    return at == end
+
+
 class _BodyError(Exception):
     """A field cannot be read; carries the status that says so."""
 
 
-def _decode_fields(pdu_class: type[Pdu], status: int, sequence_number: int, body: bytes) -> Pdu:
+def _decode_fields(pdu_class: type[Pdu], status: int, sequence_number: int, body: bytes, strict: bool = False) -> Pdu:
     values: list[Any] = []
     at = 0
     try:
@@ -159,6 +172,8 @@ def _decode_fields(pdu_class: type[Pdu], status: int, sequence_number: int, body
     except _BodyError as error:
         if not pdu_class.command_id & RESPONSE_BIT:
             raise PduError(pdu_class.command_id, sequence_number, error.args[0]) from None
+    if strict and not pdu_class.command_id & RESPONSE_BIT and not _tlvs_fit(body, at, len(body)):
+        raise PduError(pdu_class.command_id, sequence_number, Status.ESME_RINVOPTPARSTREAM)
     return pdu_class(status, sequence_number, _read_tlvs(body, at, len(body)), *values)
 
 

@@ -118,6 +118,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Octets; a longer command_length closes the stream before anything is allocated."""
     max_owed: int = 5_000
     """Requests of the peer that wait for our answer; more are refused at once."""
+    strict: bool = False
+    """Requests whose inner lengths lie are refused, not read as far as they go: for peers that can send them again."""
     bind_seconds: float = 10.0
     """From the connection to the bind (SMSC), from the bind to its answer (ESME), from an unbind to the end."""
     idle_seconds: float = 30.0
@@ -240,8 +242,8 @@ class Session:
         # Not bound in time: only the SMSC's clock runs from the start, an ESME may wait for an outbind.
         self._bind_deadline = now + self.limits.bind_seconds if role is Role.SMSC else None
         self._heard_at = now
-        self._chunks: list[bytes] = []
-        self._have = 0
+        self._rest = bytearray()
+        """A PDU that is not whole yet. One buffer: a list of what came octet by octet would be many times as large."""
         self._need = 4
         self._partial_deadline: float | None = None
         self._sequence = 0
@@ -268,6 +270,11 @@ class Session:
     def window_free(self) -> int:
         """How many messages may be sent now; 0 when not bound."""
         return self.limits.window - self._window_used if self._may_send & WINDOWED else 0
+
+    @property
+    def owed(self) -> int:
+        """The peer's requests that wait for our answer."""
+        return len(self._owed)
 
     @property
     def unsent(self) -> int:
@@ -357,14 +364,16 @@ class Session:
         if self._state is State.CLOSED or not data:
             return
         self._heard_at = now
-        self._chunks.append(data)
-        self._have += len(data)
-        if self._have < self._need:
+        if len(self._rest) + len(data) < self._need:
+            self._rest += data
             if self._partial_deadline is None:
                 self._partial_deadline = now + self.limits.partial_seconds
             return
-        octets = data if len(self._chunks) == 1 else b"".join(self._chunks)
-        at, end = 0, self._have
+        octets = data
+        if self._rest:
+            self._rest += data
+            octets = bytes(self._rest)
+        at, end = 0, len(octets)
         while end - at >= 4:
             length = int.from_bytes(octets[at : at + 4], "big")
             if not 16 <= length <= self.limits.max_pdu:
@@ -381,9 +390,8 @@ class Session:
             at += length
         if at or self._partial_deadline is None:
             self._partial_deadline = now + self.limits.partial_seconds if at < end else None
-        self._chunks = [octets[at:]] if at < end else []
-        self._have = end - at
-        self._need = length if self._have >= 4 else 4
+        self._rest = bytearray(octets[at:])
+        self._need = length if end - at >= 4 else 4
 
     def receive_eof(self) -> None:
         """The peer has closed its side, or the connection is gone."""
@@ -451,7 +459,7 @@ class Session:
 
     def _receive_pdu(self, octets: bytes, at: int, now: float) -> None:
         try:
-            pdu = codec.decode(octets, at)
+            pdu = codec.decode(octets, at, strict=self.limits.strict)
         except PduError as error:
             self._refuse(error.command_id, error.sequence_number, error.status)
             return
@@ -616,7 +624,7 @@ class Session:
             return
         self._enter(State.CLOSED)
         self._give_up(cause)
-        self._chunks.clear()
+        self._rest.clear()
         self._events.append(Closed(cause))
 
 

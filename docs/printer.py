@@ -35,9 +35,11 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.customers import reading as customers
+from chappe.customers.writing import CAUSES, STATS
 from chappe.flow.accept import POLICY_OF_CATEGORY, POLICY_OF_FAMILY
 from chappe.settings import Settings
-from chappe.smpp.pdus import Status
+from chappe.smpp.pdus import MessageState, Status
 from docs.examples import examples
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,6 +194,34 @@ def treatments() -> str:
     return _table(("treatment", "`command_status`"), rows)
 
 
+def customer_statuses() -> str:
+    codes: dict[int, list[int]] = {}
+    for code, status in customers.STATUSES.items():
+        codes.setdefault(status, []).append(code)
+    rows = [
+        (
+            "ESME_RINVDCS (of SMPP 5)" if status == customers.ESME_RINVDCS else Status(status).name,
+            _code(f"0x{status:02x}"),
+            "; ".join(f"{code} {KINDS[code].english}" for code in sorted(found)),
+        )
+        for status, found in sorted(codes.items())
+    ]
+    return _table(("`command_status`", "", "codes"), rows)
+
+
+def customer_receipts() -> str:
+    causes: dict[MessageState, list[str]] = {}
+    for cause, state in CAUSES.items():
+        causes.setdefault(state, []).append(_code(cause))
+    said = {
+        MessageState.DELIVERED: "`delivered`",
+        MessageState.UNDELIVERABLE: "`bounced`, and `error` with any other cause",
+        **{state: f"`error`, cause {', '.join(found)}" for state, found in causes.items()},
+    }
+    rows = [(_code(STATS[state].decode()), str(int(state)), told) for state, told in sorted(said.items())]
+    return _table(("`stat`", "`message_state`", "when the message is"), rows)
+
+
 def settings() -> str:
     return _settings_of(Settings, "CHAPPE_{}", leave_out={"operators"})
 
@@ -304,6 +334,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "errors": errors,
     "examples": examples,
     "treatments": treatments,
+    "customer-statuses": customer_statuses,
+    "customer-receipts": customer_receipts,
     "settings": settings,
     "operator-settings": operator_settings,
     "packs": packs,

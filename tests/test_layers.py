@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulator": {"core", "smpp"},
     "notifier": {"core"},
     "cluster": {"core", "http_client", "simulator"},
+    "customers": {"core", "smpp", "flow"},
     "api": {"core", "flow"},
     "web": {"core", "flow"},
 }

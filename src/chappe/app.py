@@ -1,6 +1,6 @@
 """The wiring: what a server consists of, in which order it starts and stops. The only module that knows all others.
 
-    store ─ simulator ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ HTTP
+    store ─ simulator ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ HTTP ─ customers
 
 Stopping goes the other way round: no request is accepted any more, no claim begins, each connector answers what it
 owes and empties its window, the leases go back, and only then the store closes. What was accepted and has not left
@@ -36,6 +36,7 @@ from chappe.core.message import Event, Holder, Inbound, Submission
 from chappe.core.ports import Store
 from chappe.core.steering import Steered, Told
 from chappe.core.targets import parse_networks
+from chappe.customers.server import CustomerServer
 from chappe.flow import inbound, sweep
 from chappe.flow.accept import LIVE, SIMULATOR
 from chappe.flow.dispatch import Dispatcher
@@ -138,6 +139,8 @@ class Node:
         self.failed = False
         """A part that has to run for ever has ended."""
         self.base_url = ""
+        self.smpp_port: int | None = None
+        """Where customers bind."""
         self.store: Store
         self.simulator: Simulator
         self._operators: dict[str, tuple[SmppSettings, str]] = {}
@@ -153,6 +156,7 @@ class Node:
         self._hold: Watch
         self._server: Server
         self._live = Live()
+        self._customers: CustomerServer | None = None
         self._notifier: Notifier | None = None
         self._notifying: asyncio.Task[None] | None = None
         self._notifier_wakes = False
@@ -276,6 +280,34 @@ class Node:
             services.public_url = self.base_url
         # The one host whose links the simulator may open: the text is a caller's, and so is any other host in it.
         self.simulator.links_host = urlsplit(services.links_base or self.base_url).netloc
+        if settings.smpp_address is not None:
+            await self._open_to_customers(*settings.smpp_address, services, certificate)
+
+    async def _open_to_customers(
+        self, host: str, port: int, services: Services, certificate: Certificate | None
+    ) -> None:
+        settings = self.settings
+        if certificate is None and not settings.smpp_plaintext and not _is_loopback(host):
+            raise CannotServe(
+                f"not listening for SMPP on {host}, which others can reach, without TLS: set tls_cert and tls_key, or "
+                "smpp_plaintext if a tunnel or the network protects the passwords"
+            )
+        customers = CustomerServer(
+            self.store,
+            services,
+            services.rates,
+            now_ms=_now_ms,
+            clock=time.monotonic,
+            wake=self._wake,
+            alone=settings.database_path is not None,
+        )
+        running = self._run_for_ever("customers", customers.run())
+        self._stack.push_async_callback(_cancel, running)
+        tls = None if certificate is None or settings.smpp_plaintext else certificate.context
+        self.smpp_port = await customers.start(host, port, tls=tls)
+        self._stack.push_async_callback(customers.stop, settings.drain_seconds)
+        self._customers = customers
+        log.info("open to customers", extra={"host": host, "port": self.smpp_port, "tls": tls is not None})
 
     # --- connectors ---
 
@@ -403,8 +435,8 @@ class Node:
         return stored
 
     def _wake_notifier(self) -> None:
-        """A little later, so that it looks once for all that was committed meanwhile."""
-        if self._notifier is not None and not self._notifier_wakes:
+        """A little later, so that it looks once for all that was committed meanwhile; so do customers."""
+        if not self._notifier_wakes:
             self._notifier_wakes = True
             asyncio.get_running_loop().call_later(NOTIFIER_WAKES_SECONDS, self._wake_notifier_now)
 
@@ -412,6 +444,8 @@ class Node:
         self._notifier_wakes = False
         if self._notifier is not None:
             self._notifier.wake()
+        if self._customers is not None:
+            self._customers.wake()
 
     def _wake(self, route: str) -> None:
         self._wake_notifier()  # accepted: the first of its events

@@ -55,6 +55,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tls_cert: Annotated[str | None, Meta(description="a PEM file; together with tls_key")] = None
     """The certificate to answer HTTPS with, and those that vouch for it."""
     tls_key: Annotated[str | None, Meta(description="a PEM file without a password; together with tls_cert")] = None
+    smpp_listen: Annotated[
+        Annotated[str, Meta(pattern=_LISTEN)] | None, Meta(description="HOST:PORT, such as 127.0.0.1:2775")
+    ] = None
+    """Where customers bind with SMPP; nowhere if not given."""
+    smpp_plaintext: Annotated[bool, Meta(description="true or false")] = False
+    """Without TLS, although there is a certificate, or others can reach the address."""
     links_url: Annotated[
         Annotated[str, Meta(pattern=_PUBLIC_URL)] | None,
         Meta(description="a short address that leads here too, such as https://sms.example"),
@@ -118,8 +124,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def address(self) -> tuple[str, int]:
         """Host (an IPv6 address without its brackets) and port to listen on."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return _address(self.listen)
+
+    @property
+    def smpp_address(self) -> tuple[str, int] | None:
+        """Likewise, for customers."""
+        return None if self.smpp_listen is None else _address(self.smpp_listen)
 
     @property
     def mention(self) -> Mention | None:
@@ -135,6 +145,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The file, if the database is one."""
         path = self.database.removeprefix("sqlite:///")
         return None if path == self.database else Path(path)
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def load_settings(

@@ -23,6 +23,7 @@ from chappe.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from chappe.core.customers import Customer
     from chappe.core.message import Account, Key
     from chappe.core.ports import Store
 
@@ -229,14 +230,115 @@ def set_account(
     async def change(store: Store) -> Account:
         from dataclasses import replace
 
-        account = await store.find_account(name)
-        if account is None:
-            raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
+        account = await _account(store, name)
         settings = replace(account.settings, **given)
         await store.save_settings(account.id, settings)
         return replace(account, settings=settings)
 
     _print_accounts([in_store(read_settings(config, database=database), change)], as_json)
+
+
+@accounts.command(
+    "smpp",
+    epilog=examples(
+        "chappe accounts smpp shop --system-id shop1",
+        "chappe accounts smpp shop --system-id shop1 --marketing",
+        "chappe accounts smpp shop",
+        "chappe accounts smpp shop --system-id shop1 --remove",
+    ),
+)
+@click.argument("name")
+@click.option("--system-id", metavar="ID", help="Up to 15 letters, digits and . _ -; without it, those there are.")
+@click.option("--test", is_flag=True, help="Its messages only ever reach the simulator.")
+@click.option("--marketing", is_flag=True, help="What it submits is marketing unless it says otherwise.")
+@click.option("--remove", is_flag=True, help="Take it away, with what it was still to be told.")
+@click.option("--quiet", is_flag=True, help="Print the password alone.")
+@json_option
+@database_options
+def smpp(
+    name: str,
+    system_id: str | None,
+    test: bool,
+    marketing: bool,
+    remove: bool,
+    quiet: bool,
+    as_json: bool,
+    database: str | None,
+    config: Path | None,
+) -> None:
+    """Let an application of an account bind with SMPP: prints its password, which is not shown again.
+
+    A system id that the account has already gets another password, and its links end. Works while the server runs.
+    """
+    if system_id is None:
+        if test or marketing or remove:
+            raise click.UsageError("--test, --marketing and --remove need --system-id")
+        _list_customers(name, as_json, database, config)
+        return
+    if not re.fullmatch("[0-9A-Za-z._-]{1,15}", system_id):
+        raise click.BadParameter("up to 15 letters, digits and . _ -", param_hint="--system-id")
+    import secrets
+
+    from chappe.core.message import Family
+    from chappe.customers.passwords import SALT_BYTES, digest_of, make_password
+
+    password, salt = make_password(secrets.choice), secrets.token_bytes(SALT_BYTES)
+
+    async def save(store: Store) -> None:
+        account = await _account(store, name)
+        if remove:
+            if not await store.remove_customer(account.id, system_id):
+                raise click.ClickException(f"the account {name} has no system id {system_id}")
+            return
+        family = Family.MARKETING if marketing else Family.NOTIFICATION
+        digest = digest_of(password.encode("ascii"), salt)
+        if not await store.save_customer(account.id, system_id, salt, digest, test=test, family=family, now=_now()):
+            raise click.ClickException(f"the system id {system_id} is another account's")
+
+    in_store(read_settings(config, database=database), save)
+    if remove:
+        click.echo(f"Removed: {system_id}")
+    elif as_json:
+        print_json({"account": name, "systemId": system_id, "password": password, "test": test})
+    else:
+        click.echo(password)
+        if not quiet:
+            note = f"This is the password of {system_id}, of the account {name}. Keep it now: it is not shown again."
+            click.echo(note, err=True)
+
+
+def _list_customers(name: str, as_json: bool, database: str | None, config: Path | None) -> None:
+    async def read(store: Store) -> list[tuple[Customer, int]]:
+        account = await _account(store, name)
+        return [(one, waiting) for one, waiting in await store.list_customers() if one.account.id == account.id]
+
+    found = in_store(read_settings(config, database=database), read)
+    if as_json:
+        print_json(
+            [
+                {
+                    "systemId": one.system_id,
+                    "test": one.test,
+                    "marketing": one.family.name == "MARKETING",
+                    "createdAt": one.created_at,
+                    "waiting": waiting,
+                }
+                for one, waiting in found
+            ]
+        )
+        return
+    rows = [
+        (one.system_id, "test" if one.test else "live", one.family.name.lower(), _date(one.created_at), str(waiting))
+        for one, waiting in found
+    ]
+    print_table(("SYSTEM ID", "KIND", "FAMILY", "PASSWORD OF", "STILL TO BE TOLD"), rows)
+
+
+async def _account(store: Store, name: str) -> Account:
+    account = await store.find_account(name)
+    if account is None:
+        raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
+    return account
 
 
 async def _list_keys(store: Store) -> list[Key]:

@@ -13,6 +13,7 @@ from chappe.core.campaigns import Campaign, CampaignId, Draft, SendOrder, Taken,
 from chappe.core.contacts import Batch, Column
 from chappe.core.counts import Counts, Scope
 from chappe.core.credits import Booking, Credits, LedgerEntry
+from chappe.core.customers import Serving
 from chappe.core.figures import Figures
 from chappe.core.lifecycle import Journey
 from chappe.core.limits import Bucket, Drawn, Limits
@@ -546,6 +547,7 @@ class Store(
     Counting,
     Contacts,
     Campaigns,
+    Serving,
     Notifying,
     Telling,
     Protocol,

@@ -34,7 +34,18 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
-from chappe.storage import allowances, blacklists, campaigns, counters, links, lists, steering, webhooks, work
+from chappe.storage import (
+    allowances,
+    blacklists,
+    campaigns,
+    counters,
+    customers,
+    links,
+    lists,
+    steering,
+    webhooks,
+    work,
+)
 from chappe.storage.engine import Engine
 from chappe.storage.searching import SearchCalls
 from chappe.storage.work import Steps, Workspace
@@ -64,6 +75,7 @@ EACH: Mapping[str, Job] = {
     "revoke_key": lambda _, payload: work.revoke_key(*payload),
     **{kind: allowances.job(kind) for kind in allowances.JOBS},
     **{kind: blacklists.job(kind) for kind in blacklists.JOBS},
+    **{kind: customers.job(kind) for kind in customers.JOBS},
     **{kind: links.job(kind) for kind in links.JOBS},
     **{kind: steering.job(kind) for kind in steering.JOBS},
     **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
@@ -267,6 +279,7 @@ class StoreCalls(
     lists.ListCalls,
     campaigns.CampaignCalls,
     steering.SteeringCalls,
+    customers.CustomerCalls,
     webhooks.WebhookCalls,
 ):
     """`core.ports.Store`, for an engine that says how, and how it is listened to and closed."""

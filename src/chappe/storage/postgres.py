@@ -64,6 +64,9 @@ MOST_AT_ONCE = {
 """Jobs in one transaction, or in one look-up."""
 LANES = {
     "accept": "accept",
+    "accept_submits": "accept",
+    "keep_parts": "accept",
+    "join_parts": "accept",
     "settle": "settle",
     "open_connector": "settle",
     "lease": "settle",
@@ -72,6 +75,8 @@ LANES = {
     "release": "claim",
     "claim_deliveries": "notify",
     "record_outcomes": "notify",
+    "claim_tellings": "notify",
+    "settle_tellings": "notify",
     "cancel": "claim",
     "delete_list": "lists",
     "empty_list": "lists",

@@ -1,13 +1,21 @@
 -- The statements of `webhooks`, for PostgreSQL, and the one by which `work` stores events; over arrays, as in
 -- postgres.sql.
 
--- An event has a delivery for each living endpoint that wants it.
+-- An event has a delivery for each living endpoint that wants it; the ends of messages (delivered, bounced, error) are
+-- told to the customers who asked.
 -- name: insert_event
 WITH made AS (
     INSERT INTO event (account, message, sequence, state, at)
     SELECT *
     FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[])
-    RETURNING id, account, state, at
+    RETURNING id, account, message, state, at
+), told AS (
+    INSERT INTO customer_telling (customer, submit, state, at, ready_at)
+    SELECT s.customer, s.id, m.state, m.at, m.at
+    FROM made m
+    JOIN customer_submit s ON s.message = m.message
+    WHERE m.state IN (2, 3, 4) AND (s.asked = 1 OR s.asked = CASE WHEN m.state = 2 THEN 3 ELSE 2 END)
+    ORDER BY s.id
 )
 INSERT INTO delivery (endpoint, event, made_at, due_at)
 SELECT e.id, m.id, m.at, m.at

@@ -1134,6 +1134,8 @@ def _conclude(work: Workspace, parts: Sequence[Inbound], *, complete: bool) -> S
         of = (journey.message.test, journey.message.category, journey.message.campaign)
     row = (account, first.number, first.recipient, text, keyword, at, message_id, complete, first.connector, *of)
     [(reply_id,)] = yield from ask("insert_reply", [row])
+    if account is not None:
+        yield from tell("tell_reply", [(reply_id, at, account, message_id, of[0])])
     events: list[Event] = []
     if journey is not None:
         message = journey.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from rich.console import Console
 from proofs import cases as trying
 from proofs import claims as claiming
 from proofs import kill as killing
+from proofs import links as losing
 from proofs import outages
 from proofs import races as racing
 from proofs import takeover as taking
@@ -114,6 +116,21 @@ def failover(ledger: bool, count: int, seed: int) -> None:
     )
 
 
+@main.command()
+@click.option("--count", default=2_000, show_default=True, help="Losses.")
+@click.option("--lines", default=16, show_default=True, help="Operators that lose their links at the same time.")
+@seed_option
+@click.pass_obj
+def links(ledger: bool, count: int, lines: int, seed: int) -> None:
+    """End the links to operators in every way, with up to a window in flight."""
+    logging.getLogger("chappe").setLevel(logging.ERROR)  # else each loss is told
+    _run(
+        f"links (seed {seed})",
+        lambda folder, report: losing.prove(folder, losses=count, lines=lines, seed=seed, report=report),
+        ledger,
+    )
+
+
 @main.command("schemathesis")
 @click.option("--cases", default=20_000, show_default=True, help="Requests.")
 @click.option("--postgres", is_flag=True, help="On PostgreSQL instead of SQLite.")
@@ -136,6 +153,7 @@ RUNS: list[tuple[click.Command, dict[str, Any], dict[str, Any]]] = [
     (takeover, {}, {"kills": 1, "pauses": 1}),
     (restarts, {}, {"count": 1}),
     (failover, {}, {"count": 1}),
+    (links, {}, {"count": 44}),
     (generated, {}, {"cases": 200}),
     (generated, {"postgres": True, "cases": 5_000}, {"cases": 200}),
 ]

@@ -1,6 +1,7 @@
 """The wiring: what a server consists of, in which order it starts and stops. The only module that knows all others.
 
-    store ─ simulator ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ HTTP ─ customers
+    store ─ simulator ─ campaigns ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ HTTP ─
+    customers
 
 Stopping goes the other way round: no request is accepted any more, no claim begins, each connector answers what it
 owes and empties its window, the leases go back, and only then the store closes. What was accepted and has not left
@@ -39,6 +40,7 @@ from chappe.core.targets import parse_networks
 from chappe.customers.server import CustomerServer
 from chappe.flow import inbound, sweep
 from chappe.flow.accept import LIVE, SIMULATOR
+from chappe.flow.campaigns import Runner
 from chappe.flow.dispatch import Dispatcher
 from chappe.flow.hold import Watch
 from chappe.flow.lease import Leases
@@ -50,7 +52,7 @@ from chappe.flow.steering import Helm
 from chappe.notifier.child import Child
 from chappe.notifier.pipe import Start
 from chappe.settings import Settings
-from chappe.simulator import Simulator
+from chappe.simulator import Mood, Simulator, load_mood
 from chappe.storage.opening import hold, open_store
 
 log = logging.getLogger(__name__)
@@ -157,6 +159,7 @@ class Node:
         self._server: Server
         self._live = Live()
         self._customers: CustomerServer | None = None
+        self._campaigns: Runner | None = None
         self._notifier: Notifier | None = None
         self._notifying: asyncio.Task[None] | None = None
         self._notifier_wakes = False
@@ -201,7 +204,7 @@ class Node:
             log.warning("NO OPERATOR IS CONFIGURED: every message goes to the built-in simulator, none to a phone")
         elif settings.stop_mention is None and settings.mention is None:
             log.warning("NO STOP MENTION: marketing leaves as it is written; set stop_mention")
-        self.simulator = Simulator()
+        self.simulator = Simulator(_read_mood(settings.simulator_mood))
         stack.push_async_callback(_cancel, self._run_for_ever("hold", self._hold.run()))
         if settings.role != "api":
             await self._start_sending(f"{socket.gethostname()}:{port}" if settings.node is None else settings.node)
@@ -218,6 +221,16 @@ class Node:
         settings, stack = self.settings, self._stack
         simulator_port = await self.simulator.start("127.0.0.1")
         stack.push_async_callback(self.simulator.stop)
+        self._campaigns = Runner(
+            self.store,
+            f"{node}/{secrets.token_hex(8)}",
+            now_ms=_now_ms,
+            token=_token,
+            mention=settings.mention,
+            wake=self._wake,
+            cut=settings.cut,
+        )
+        self._run_for_ever("campaigns", self._campaigns.run())
         self._run_for_ever("sweep", sweep.run(self.store, _now_ms, self._publish, self._wake_all))
         # Nodes that share a database have a simulator each, and each simulator its own ids.
         simulator = SIMULATOR if settings.database_path is not None else f"{SIMULATOR}@{node}"
@@ -263,6 +276,8 @@ class Node:
             live=self._live,
             webhook_networks=parse_networks(settings.webhook_networks),
             stop_mention=settings.mention,
+            rate=_rate_of(settings.operators),
+            wake_campaigns=self._wake_campaigns,
         )
         certificate: Certificate | None = None
         if settings.tls_cert is not None and settings.tls_key is not None:
@@ -453,6 +468,10 @@ class Node:
             if self._operators[line.name][1] == route:
                 line.wake()
 
+    def _wake_campaigns(self) -> None:
+        if self._campaigns is not None:
+            self._campaigns.wake()
+
     def _wake_all(self) -> None:
         for line in self._lines.values():
             line.wake()
@@ -468,6 +487,19 @@ class Node:
             },
             "limits": {name: limit_sentence(of) for name, (_, of) in sorted(figures.items())},
         }
+
+
+def _read_mood(source: str | None) -> Mood:
+    try:
+        return Mood() if source is None else load_mood(source)
+    except (OSError, ValueError) as error:
+        raise CannotServe(f"simulator_mood: {error}") from error
+
+
+def _rate_of(operators: Sequence[SmppSettings]) -> float | None:
+    """What they take together, if each says it."""
+    rates = [operator.rate for operator in operators]
+    return sum(rates) if rates and all(rates) else None
 
 
 def _to_simulator(name: str, settings: Settings, port: int) -> SmppSettings:

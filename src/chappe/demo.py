@@ -1,4 +1,4 @@
-"""`chappe demo`: a real server with the built-in simulator, a message to each magic number, their statuses.
+"""`chappe demo`: a real server with the built-in simulator, a campaign to a thousand, a message to each magic number.
 
 The server is a child process started exactly as `chappe serve` would be, and everything goes over HTTP: what
 the demo shows is what an application sees. Only the deadlines are short, so that even the message whose
@@ -46,6 +46,22 @@ STORIES: Mapping[str, tuple[str, str]] = {
 SHORT_DEADLINES = {
     "CHAPPE_DEFAULT_VALIDITY_SECONDS": "20",
     "CHAPPE_SIMULATOR_RESPONSE_SECONDS": "3",
+    "CHAPPE_SIMULATOR_MOOD": "crowd",
+}
+
+CROWD = 1_000
+EXPECTED: Mapping[str, int] = {
+    # What the people of the mood `crowd` do.
+    "sent": CROWD,
+    "submitted": CROWD,
+    "delivered": 800,
+    "bounces": 100,
+    "errors": 100,
+    "undelivered": 200,
+    "openers": 100,
+    "clickers": 100,
+    "replies": 10,
+    "unsubscribers": 10,
 }
 
 GIVE_UP_SECONDS = 55.0
@@ -75,7 +91,8 @@ def run(*, once: bool, listen: str | None = None, database: str | None = None) -
                 f"Chappe listens on [bold]{base_url}[/] with SQLite. "
                 "[yellow]No operator is configured: everything goes to the built-in simulator.[/]\n"
             )
-            ended_well = _tell_stories(console, base_url, key)
+            ended_well = _run_campaign(console, base_url, key)  # first: the stories teach the connector to be slow
+            ended_well &= _tell_stories(console, base_url, key)
             if once:
                 return 0 if ended_well else 1
             _keep_serving(console, base_url, key, server)
@@ -113,6 +130,61 @@ def _tell_stories(console: Console, base_url: str, key: str) -> bool:
         console.print(f"\n[bold]GET {path}[/]")
         console.print_json(json.dumps(call(base_url, key, "GET", path)))
     return ended_well
+
+
+def _run_campaign(console: Console, base_url: str, key: str) -> bool:
+    """A list imported, looked at, sent to and followed until its counters stand still; whether they agree."""
+    contacts = [[f"+33610000{index:03}", f"Prénom {index}"] for index in range(CROWD)]
+    list_ = call(base_url, key, "POST", "/v2/lists", {"name": "Demo"})["id"]
+    call(base_url, key, "POST", f"/v2/lists/{list_}/import", [["tel", "prénom"], *contacts])
+    body = {
+        "name": "Soldes",
+        "message": "Bonjour ${prénom}, -20 % samedi : ${rich_message}",
+        "sendList": list_,
+        "landingPageType": "EXTERNAL",
+        "externalUrl": "https://example.org/soldes",
+    }
+    campaign = call(base_url, key, "POST", "/v2/marketing/campaigns", body)["id"]
+    ahead = call(base_url, key, "POST", f"/v2/campaigns/{campaign}/dry-run")
+    console.print(
+        f"A campaign to a list of {ahead['contacts']}: the dry run says {ahead['recipients']} recipients, "
+        f"{ahead['creditsUsed']:.0f} credits, the longest text in {ahead['longestParts']} part."
+    )
+    console.print(f"  {ahead['longest']}", highlight=False, markup=False)
+    began = time.monotonic()
+    used = call(base_url, key, "POST", f"/v2/campaigns/{campaign}/send")["creditsUsed"]
+    status = _follow_campaign(base_url, key, campaign)
+    table = Table(title=f"What came of it, after {time.monotonic() - began:.1f} s", title_justify="left")
+    for column in ("messages", "counted", "as this crowd does"):
+        table.add_column(column)
+    for name, n in EXPECTED.items():
+        table.add_row(name, str(status[name]), "[green]so[/]" if status[name] == n else f"[red]no: {n}[/]")
+    console.print(table)
+    promises = {
+        "it cost what was answered": used == ahead["creditsUsed"] == status["creditsUsed"],
+        "sent >= submitted >= delivered": status["sent"] >= status["submitted"] >= status["delivered"],
+        "undelivered = bounces + errors = sent - delivered": status["undelivered"]
+        == status["bounces"] + status["errors"]
+        == status["sent"] - status["delivered"],
+        "openers <= opens, clickers <= clicks": status["openers"] <= status["opens"]
+        and status["clickers"] <= status["clicks"],
+        "the campaign is over": status["state"] == "SENT",
+    }
+    for promise, kept in promises.items():
+        console.print(f"  {'[green]holds[/]' if kept else '[red]BROKEN[/]'}  {promise}", highlight=False)
+    console.print()
+    return all(promises.values()) and all(status[name] == n for name, n in EXPECTED.items())
+
+
+def _follow_campaign(base_url: str, key: str, campaign: str) -> dict[str, Any]:
+    """Its status once it is as expected, or when time is up."""
+    give_up = time.monotonic() + GIVE_UP_SECONDS
+    while True:
+        status = call(base_url, key, "GET", f"/v2/campaigns/{campaign}/status")
+        over = status["state"] == "SENT" and all(status[name] >= n for name, n in EXPECTED.items())
+        if over or time.monotonic() > give_up:
+            return status
+        time.sleep(0.1)
 
 
 def _follow(console: Console, base_url: str, key: str, sent: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -73,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, Meta(gt=0, le=600, description="a number of seconds above 0, up to 600")
     ] = 60.0
     """How long an answer of the built-in simulator is waited for; an operator has its own `response_seconds`."""
+    simulator_mood: Annotated[str | None, Meta(description="a mood's name, such as ovh, or a TOML file")] = None
+    """How the built-in simulator behaves; as a well-behaved operator unless given."""
     drain_seconds: Annotated[float, Meta(ge=0, le=300, description="a number of seconds from 0 to 300")] = 20.0
     node: Annotated[
         Annotated[str, Meta(pattern=r"\A[A-Za-z0-9.:_-]{1,60}\Z")] | None,

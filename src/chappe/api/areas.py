@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from chappe.api import blacklists, crediting, health, lists, messages, searching, statistics, webhooks
+from chappe.api import blacklists, campaigns, crediting, health, lists, messages, searching, statistics, webhooks
 from chappe.api.operations import Operation
 from chappe.api.services import Services
 
@@ -24,6 +24,7 @@ ROUTED = (
     Area(searching.OPERATIONS, searching.Searching),
     Area(statistics.OPERATIONS, statistics.Statistics),
     Area(blacklists.OPERATIONS, blacklists.Blacklists),
+    Area(campaigns.OPERATIONS, campaigns.CampaignArea),
     Area(crediting.OPERATIONS, crediting.AccountCredits),
     Area(lists.OPERATIONS, lists.Lists),
     Area(webhooks.OPERATIONS, webhooks.Webhooks),

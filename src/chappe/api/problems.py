@@ -150,6 +150,14 @@ class Hint(Enum):
         "La liste a déjà un champ de ce nom.",
         "The list has a field of this name already.",
     )
+    CAMPAIGN_OVER = (
+        "Cette campagne a été annulée : elle ne peut plus être envoyée.",
+        "This campaign was cancelled: it cannot be sent any more.",
+    )
+    CAMPAIGN_NOT_SENDING = (
+        "Seule une campagne en cours d'envoi peut être suspendue, ou reprise.",
+        "Only a campaign that is being sent can be paused, or resumed.",
+    )
     MALFORMED = ("Requête HTTP mal formée.", "Malformed HTTP request.")
 
 

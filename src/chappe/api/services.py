@@ -41,6 +41,10 @@ class Services:
     """What stands behind the marketing of accounts that did not decide."""
     links_url: str | None = None
     """A domain of its own for tracked links."""
+    rate: float | None = None
+    """Parts a second that all operators take together; None when one of them does not say."""
+    wake_campaigns: Callable[[], None] = lambda: None
+    """A campaign has something to do."""
 
     @property
     def links_base(self) -> str | None:

@@ -107,7 +107,7 @@ class Statistics:
         async def read(after: int, limit: int) -> list[Reply]:
             return await self._store.list_replies(account, test=test, category=category, after=after, limit=limit)
 
-        return await list_answer(pages(read, read_after(request, Kind.REPLY)), _reply_answer)
+        return await list_answer(pages(read, read_after(request, Kind.REPLY)), reply_answer)
 
     async def count_category(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)
@@ -169,7 +169,7 @@ class Statistics:
         return NumbersAnswer(len(numbers), numbers)
 
 
-def _reply_answer(reply: Reply) -> ReplyAnswer:
+def reply_answer(reply: Reply) -> ReplyAnswer:
     return ReplyAnswer(
         id=hex_id(Kind.REPLY, reply.id),
         identifier=reply.number,
@@ -188,14 +188,14 @@ def is_test(key: Key, services: Services) -> bool:
     return key.test or services.live_route == SIMULATOR
 
 
-def read_after(request: Request, kind: Kind) -> int:
-    """Ours: the id after which a list begins."""
-    text = value(request, "after")
+def read_after(request: Request, kind: Kind, name: str = "after") -> int:
+    """Ours: the id after which a list begins, or `before`; 0 where there is none."""
+    text = value(request, name)
     if text is None:
         return 0
     after = read_hex_id(kind, text)
     if not after:
-        raise Problem(INVALID_PARAMETER, "after")
+        raise Problem(INVALID_PARAMETER, name)
     return after
 
 

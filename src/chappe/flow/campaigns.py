@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from chappe.core import hours
-from chappe.core.campaigns import Campaign, CampaignId, CampaignState, SendOrder, Taken, Wave, Wish
+from chappe.core.campaigns import Campaign, CampaignId, CampaignState, SendOrder, Taken, Wave, Wish, public_id
 from chappe.core.counts import Count, Scope
 from chappe.core.credits import NOT_ENOUGH
 from chappe.core.errors import Invalid, StoreUnavailable
@@ -351,7 +351,13 @@ class Runner:
         """Gives each campaign its turn; True when one has more to do at once."""
         busy = False
         for campaign, account in await self._store.due_campaigns(self._now_ms(), _MOST_CAMPAIGNS):
-            busy |= await self._advance(account, campaign)
+            try:
+                busy |= await self._advance(account, campaign)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # a mistake of ours about one campaign stops no other
+                failed = {"campaign": public_id(campaign), "error": type(error).__name__}
+                log.error("campaign failed, it is tried again", extra=failed)
         return busy
 
     async def _advance(self, account: AccountId, id_: CampaignId) -> bool:
@@ -393,9 +399,9 @@ class Runner:
             if stored is None:
                 return False
             self._wake_route(stored.route or "")
-            after = stored.cursor
             if stored.expanded:
                 break
+            after = stored.cursor
         return True
 
     async def _next_wave(self, taken: Taken, writer: Writer | None, after: int) -> Wave:

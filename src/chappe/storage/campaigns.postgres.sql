@@ -182,6 +182,26 @@ JOIN message m ON m.id = shelved.message
 WHERE q.message = shelved.message AND q.part = shelved.part
 RETURNING q.message;
 
+-- Those of all campaigns.
+-- name: unshelve_all
+WITH shelved AS MATERIALIZED (
+    SELECT d.message, d.part
+    FROM unnest($1::bigint[]) AS p(most)
+    CROSS JOIN LATERAL (
+        SELECT q.message, q.part
+        FROM queue q
+        WHERE q.route >= 'paused:' AND q.route < 'paused;'
+        LIMIT p.most
+        FOR UPDATE SKIP LOCKED
+    ) d
+)
+UPDATE queue q
+SET route = m.route
+FROM shelved
+JOIN message m ON m.id = shelved.message
+WHERE q.message = shelved.message AND q.part = shelved.part
+RETURNING q.message;
+
 -- name: any_shelved
 SELECT 1
 FROM unnest($1::text[]) AS p(shelf)

@@ -122,6 +122,13 @@ SET route = (SELECT m.route FROM message m WHERE m.id = queue.message)
 WHERE (message, part) IN (SELECT message, part FROM queue WHERE route = $1 LIMIT $2)
 RETURNING message;
 
+-- Those of all campaigns.
+-- name: unshelve_all
+UPDATE queue
+SET route = (SELECT m.route FROM message m WHERE m.id = queue.message)
+WHERE (message, part) IN (SELECT message, part FROM queue WHERE route >= 'paused:' AND route < 'paused;' LIMIT $1)
+RETURNING message;
+
 -- name: any_shelved
 SELECT 1
 FROM queue

@@ -672,12 +672,13 @@ def _shelve(
 
 
 def doubt_queued(work: Workspace, route: str, limit: int, now: int) -> Steps[int]:
-    """See `ports.Holding.doubt_queued`."""
+    """See `ports.Holding.doubt_queued`. A campaign that was paused may have been resumed after the backup."""
+    unshelved = yield from ask("unshelve_all", [(limit,)])
     taken, submissions = yield from _take(work, BEFORE_RESTORE, 0, route, limit, now, may_hold=False)
     keys = [submission.key for submission in submissions]
     doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restore")) for id_, part, number in keys]
     yield from settle(work, [doubts], now)
-    return taken
+    return max(taken, len(unshelved))
 
 
 def hold(on: bool, now: int) -> Steps[None]:

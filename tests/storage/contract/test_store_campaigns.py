@@ -285,6 +285,17 @@ async def test_part_that_was_released_after_a_cancellation_does_not_leave(scene:
     assert await claim_all(scene) == []
 
 
+async def test_restored_parts_of_a_paused_campaign_are_in_doubt_like_the_others(scene: Scene) -> None:
+    campaign = await expanded(scene, 5)
+    await change(scene, campaign, Wish.PAUSE)
+    await scene.claim(2)
+    await scene.store.hold(True, NOW)
+    while await scene.store.doubt_queued("live", 2, NOW):
+        pass
+    assert (await scene.store.count_pending())["in_doubt"] == 5
+    assert (await scene.store.count_pending())["queued"] == 0
+
+
 async def test_finished_once_its_list_is_through(scene: Scene) -> None:
     campaign = await sending(scene)
     await scene.store.expand(a_wave(scene, campaign, 0, 2))

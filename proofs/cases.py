@@ -90,12 +90,16 @@ class Walk:
 
     def run(self, cases: int, seed: int) -> None:
         foreign = {one.name: _now(self._their.find_values(one, {})) for one in SERVED}
-        self._foreign_ids = sorted({id_ for values in foreign.values() for id_ in values.values()})
+        in_bodies = {
+            one.name: {member: str(_now(self._their.make(origin, {}))) for member, origin in one.origins.items()}
+            for one in SERVED
+        }
+        self._foreign_ids = sorted({id_ for ids in (*foreign.values(), *in_bodies.values()) for id_ in ids.values()})
         before = list(self._read_theirs(foreign))
         each = -(-cases // (2 * len(SERVED)))
         for number, operation in enumerate(SERVED):
             self._report(f"{number} of {len(SERVED)} operations")
-            self._compare_with_absent(operation, foreign[operation.name])
+            self._compare_with_absent(operation, foreign[operation.name], in_bodies[operation.name])
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 self._try(operation, mode, each, seed + number, foreign[operation.name])
         after = list(self._read_theirs(foreign))
@@ -167,15 +171,16 @@ class Walk:
             causes = failure.exceptions if isinstance(failure, FailureGroup) else [failure]
             self.findings.problems.append(f"{where}: {'; '.join(str(cause).replace(chr(10), ' ') for cause in causes)}")
 
-    def _compare_with_absent(self, operation: Operation[Any], foreign: Mapping[str, str]) -> None:
+    def _compare_with_absent(
+        self, operation: Operation[Any], foreign: Mapping[str, str], in_body: Mapping[str, str]
+    ) -> None:
         """A call about an object of the other account, and one about an object that nobody has."""
         asked: list[tuple[Call, Call]] = []
         named = {name: foreign[name] for name in operation.in_path if name in foreign}
         if named:
             absent = {name: _absent(value) for name, value in named.items()}
             asked.append((call_of(operation, named, operation.example), call_of(operation, absent, operation.example)))
-        for member, origin in operation.origins.items():
-            theirs = _now(self._their.make(origin, {}))
+        for member, theirs in in_body.items():
             values = _now(self._own.find_values(operation, {}))
             asked.append(
                 (

@@ -10,8 +10,10 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
+import jsonschema_rs
 import msgspec
 import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from chappe.api.openapi import describe_api
 from chappe.api.schemas import SendAnswer, StatusAnswer
@@ -81,6 +83,11 @@ def test_printed_tables_are_what_the_program_says(page: Path) -> None:
 
 def test_the_description_of_the_api_is_the_one_that_is_served() -> None:
     assert OPENAPI.read_text("utf-8") == description(), "run `uv run python -m docs.printer`"
+
+
+def test_the_description_of_the_api_is_openapi_3_1() -> None:
+    validator = jsonschema_rs.validator_for(OPENAPI_31)
+    assert [error.message for error in validator.iter_errors(json.loads(description()))] == []
 
 
 def test_everything_that_can_be_printed_is() -> None:

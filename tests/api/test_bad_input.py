@@ -38,6 +38,8 @@ ODD_TEXTS = (
     "' OR 1=1 --",
 )
 ODD_IDS = ("0", "-1", "1.0", "٣", "1" * 300, "f" * 24, "9" * 18, "a b", "%00", "..%2F..", "null")
+IGNORED = ("landingPageType", "externalUrl")
+"""Of a campaign: the one has a meaning only when the other is `EXTERNAL`, and is not kept otherwise."""
 WITH_BODY = [one for one in OPERATIONS if isinstance(one.example, dict)]
 WITH_PARAMETERS = [one for one in OPERATIONS if one.parameters and one.answer is not STREAM]
 
@@ -132,7 +134,7 @@ async def test_odd_and_endless_texts_are_refused_or_taken_whole(
     trial = Trial(scene, tmp_path, operation)
     call = await trial.caller.prepare(operation)
     for name, type_ in members_of(operation).items():
-        if fits("x", type_):
+        if fits("x", type_) and name not in IGNORED:
             for text in ODD_TEXTS:
                 octets = json.dumps({**call.body, name: text}).encode()
                 await trial.refuse(f"{name} = {text[:10]!r}…", call, octets, may=len(text) <= 5_000)

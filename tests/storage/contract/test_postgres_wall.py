@@ -9,7 +9,9 @@ import pytest
 from postgres_server import PostgresServer
 from store_scene import NOW, NUMBER, a_send
 
-from chappe.core.message import AccountId
+from chappe.core.contacts import Batch, Column, ContactRow, RefusedRow, RowProblem
+from chappe.core.message import AccountId, NotAccepted
+from chappe.core.numbers import PhoneNumber
 from chappe.core.webhooks import Cursor
 from chappe.storage import statements
 from chappe.storage.postgres import WALLED, PostgresStore, open_postgres
@@ -17,6 +19,10 @@ from chappe.storage.postgres import WALLED, PostgresStore, open_postgres
 FILTERS = {
     "list_events": "v.account = p.account AND ",
     "find_feed_end": "v.account = p.account AND ",
+    "read_lists": "l.account = p.account AND ",
+    "read_fields": "f.account = p.account AND ",
+    "read_contacts": "l.account = p.account AND ",
+    "read_refused": "r.account = p.account AND ",
 }
 """What the careless version of a statement leaves out."""
 
@@ -65,6 +71,24 @@ async def test_list_without_its_account_shows_nobody_else_s(careless: PostgresSt
     nobody = (await careless.open_account("nobody", NOW)).id
     assert await careless.list_events(nobody, Cursor(), 100) == []
     assert await careless.find_feed_end(nobody) == Cursor()
+
+
+async def test_contacts_asked_for_without_their_account_are_not_shown(careless: PostgresStore) -> None:
+    mine, other = [(await careless.open_account(name, NOW)).id for name in ("mine", "other")]
+    list_ = await careless.create_list(mine, "Clients", NOW)
+    begun = await careless.begin_import(mine, list_, [Column("nom")], None, NOW)
+    assert not isinstance(begun, NotAccepted)
+    operation, fields = begun
+    batch = Batch([ContactRow(2, PhoneNumber(NUMBER), ["Zoé"])], [RefusedRow(3, 11, RowProblem.NUMBER)])
+    await careless.import_contacts(mine, operation.id, fields, batch, 1, NOW)
+    for account, count in ((mine, 1), (other, 0)):
+        found = (
+            await careless.list_lists(account, after=0, limit=10),
+            await careless.list_fields(account, list_),
+            await careless.read_contacts(account, list_, after=0, limit=10),
+            await careless.list_refused(account, operation.id, after=0, limit=10),
+        )
+        assert [len(rows) for rows in found] == [count] * 4
 
 
 async def test_role_of_lists_sees_one_account_and_changes_nothing(careless: PostgresStore, url: str) -> None:

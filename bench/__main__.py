@@ -11,13 +11,15 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from bench import accepts, disk, imports, lives, lookups, micro, report
+from bench import accepts, disk, imports, lives, lookups, micro, report, versus
 from bench.measure import FULL, QUICK, Bench, Row
 from bench.stored import Stores
 
 Part = Callable[[Bench, Stores], Awaitable[list[Row]]]
 
 PARTS: Mapping[str, Part] = {
+    "versus-callbacks": lambda bench, _: versus.with_callbacks(bench),
+    "versus-bare": lambda bench, _: versus.bare(bench),
     "fsync": lambda bench, _: disk.fsync(bench),
     "accepts-http": lambda bench, _: accepts.over_http(bench),
     "accepts-store": lambda bench, _: accepts.at_the_store(bench),
@@ -29,7 +31,7 @@ PARTS: Mapping[str, Part] = {
 }
 REPORT_COLUMNS = 160
 """The table's width where there is no terminal to ask."""
-FAMILIES = ("accepts", "lookups")
+FAMILIES = ("versus", "accepts", "lookups")
 """Names that stand for the parts that begin with them."""
 
 

@@ -173,7 +173,9 @@ class _Client(asyncio.Protocol):
         head = answer.find(b"\r\n\r\n")
         if head < 0:
             return
-        at = answer.index(b"content-length:") + 15
+        at = answer.find(b"content-length:") + 15
+        if at < 15:
+            at = answer.lower().index(b"content-length:") + 15
         if len(answer) < head + 4 + int(answer[at : answer.index(b"\r\n", at)]):
             return
         self._answer = b""

@@ -16,6 +16,8 @@ class Scale:
     """How much is measured."""
 
     rounds: int
+    turns: int
+    """Rounds of those that are compared with each other."""
     http_sends: int
     store_accepts: int
     lives: int
@@ -30,6 +32,7 @@ class Scale:
 
 FULL = Scale(
     rounds=3,
+    turns=5,
     http_sends=20_000,
     store_accepts=50_000,
     lives=10_000,
@@ -42,6 +45,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     rounds=3,
+    turns=1,
     http_sends=500,
     store_accepts=1_000,
     lives=300,
@@ -66,7 +70,7 @@ class Round:
     load_cpu: float | None = None
     """Of the load generators."""
     operator_cpu: float | None = None
-    """Of the simulator, where it is a process of its own."""
+    """Of the simulator, where it is a process of its own; with it that of a receiver of callbacks."""
 
 
 @dataclass(slots=True)
@@ -78,6 +82,8 @@ class Row:
     rounds: Sequence[Round]
     per_call: bool = False
     """Shown as time per call, not as calls per second."""
+    beside: Row | None = None
+    """The row whose ratio to this one is shown: of the same work in the same run."""
 
     @property
     def values(self) -> list[float]:
@@ -89,6 +95,13 @@ class Row:
     @property
     def median(self) -> float:
         return median(self.values)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as much the other row did, each round against the one beside it."""
+        if self.beside is None:
+            return None
+        return median(ours / theirs for ours, theirs in zip(self.beside.values, self.values, strict=True))
 
     def cpu_ms(self, whose: str) -> float | None:
         """CPU-ms per message of `server`, `load` or `operator`; None where it was not measured."""

@@ -45,7 +45,16 @@ def table(rows: Sequence[Row]) -> Table:
     """A line for each row, in groups; it needs WIDTH columns."""
     shown = Table(caption="CPU-ms per message or look-up; busy: 100% is one core.", caption_justify="left")
     shown.add_column("what", no_wrap=True)
-    for name in ("median", "min – max", "server\nCPU-ms", "\nbusy", "simulator\nCPU-ms", "load\nCPU-ms", "\nbusy"):
+    for name in (
+        "median",
+        "min – max",
+        "first row\nto this",
+        "server\nCPU-ms",
+        "\nbusy",
+        "peers\nCPU-ms",
+        "load\nCPU-ms",
+        "\nbusy",
+    ):
         shown.add_column(name, justify="right", no_wrap=True)
     before = None
     for row in rows:
@@ -57,6 +66,7 @@ def table(rows: Sequence[Row]) -> Table:
             row.what,
             show(row.median),
             f"{show(min(row.values))} – {show(max(row.values))}",
+            "" if row.ratio is None else f"{row.ratio:.2f} ×",
             _ms(row.cpu_ms("server")),
             _share(row.busy("server")),
             _ms(row.cpu_ms("operator")),
@@ -81,6 +91,7 @@ def as_json(found: Mapping[str, object], rows: Sequence[Row]) -> bytes:
                         "min": min(row.values),
                         "max": max(row.values),
                         "rounds": len(row.rounds),
+                        "ratio": row.ratio,
                         "server_cpu_ms": row.cpu_ms("server"),
                         "simulator_cpu_ms": row.cpu_ms("operator"),
                         "load_cpu_ms": row.cpu_ms("load"),

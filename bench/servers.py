@@ -46,8 +46,11 @@ class ChildServer:
 
     def create_key(self, *, test: bool = False) -> str:
         """A key of a new account; works beside the running server."""
-        command = ["keys", "create", "--account", ACCOUNT, "--quiet", "--database", self.database]
-        return self._chappe(*command, *(["--test"] if test else []))
+        return self.run("keys", "create", "--account", ACCOUNT, "--quiet", *(["--test"] if test else []))
+
+    def run(self, *command: str) -> str:
+        """What a command prints that works on the same database."""
+        return self._chappe(*command, "--database", self.database)
 
     async def start(self) -> None:
         """Returns once it is ready. Raises RuntimeError when it ends instead."""

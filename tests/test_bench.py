@@ -9,6 +9,7 @@ import msgspec
 from click.testing import CliRunner, Result
 
 from bench.__main__ import main
+from bench.gateways import kannel_is_here
 from bench.measure import QUICK, Bench, Round, Row
 from bench.stored import Stores
 from chappe.core import lifecycle
@@ -46,6 +47,19 @@ def test_row_shows_the_middle_round_and_cpu_per_message() -> None:
     row = Row("part", "what", rounds)
     assert (row.median, min(row.values), max(row.values)) == (50.0, 25.0, 100.0)
     assert (row.cpu_ms("server"), row.busy("server"), row.cpu_ms("load")) == (2.0, 0.05, None)
+
+
+def test_ratio_is_that_of_rounds_beside_each_other() -> None:
+    ours = Row("part", "ours", [Round(100, 1.0), Round(100, 2.0), Round(100, 4.0)])
+    theirs = Row("part", "theirs", [Round(100, 2.0), Round(100, 6.0), Round(100, 4.0)], beside=ours)
+    assert (ours.ratio, theirs.ratio) == (None, 2.0)
+
+
+def test_lives_beside_kannel_come_to_their_end() -> None:
+    result = run("--quick", "--only", "versus-bare")
+    assert result.exit_code == 0
+    assert "Chappe, life without webhooks" in result.output
+    assert ("Kannel at its best" in result.output) == kannel_is_here()
 
 
 async def test_stored_messages_are_what_lives_leave_behind(tmp_path: Path) -> None:

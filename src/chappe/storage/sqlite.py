@@ -142,8 +142,10 @@ class _Connection:
         try:
             step = next(steps)
             while True:
-                statement = sql[step.statement]
-                rows = cursor.executemany(statement, step.rows).fetchall()
+                rows: list[Row] = []
+                if step.statement != "lock":  # there is one writer
+                    for statement, values in statements.executions(sql[step.statement], step.rows):
+                        rows += cursor.execute(statement, values)
                 step = steps.send(rows)
         except StopIteration as stop:
             result: T = stop.value

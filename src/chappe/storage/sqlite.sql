@@ -12,14 +12,14 @@ SELECT id, account, number, family, category, campaign, sender, text, parts, tes
     validity_ms, previous, delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at,
     unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged, cut
 FROM message
-WHERE id = $1;
+WHERE id IN (VALUES ($1));
 
 -- name: journey_attempts
 SELECT message, part, number, connector, epoch, claimed_at, reference, flagged, outcome, treatment, status, carrier_id,
     answered_at, verdict, verdict_at
 FROM attempt
-WHERE message = $1
-ORDER BY part, number;
+WHERE message IN (VALUES ($1))
+ORDER BY message, part, number;
 
 -- Everything that a fact may change, but for wake_at: setting it would rewrite its index.
 -- name: update_message
@@ -59,7 +59,7 @@ RETURNING next - $1, $1;
 -- name: find_answer
 SELECT account, key, digest, message, parts, created_at
 FROM idempotency
-WHERE account = $1 AND key = $2;
+WHERE (account, key) IN (VALUES ($1, $2));
 
 -- name: upsert_answer
 INSERT INTO idempotency (account, key, digest, message, parts, created_at)
@@ -70,7 +70,7 @@ SET digest = excluded.digest, message = excluded.message, parts = excluded.parts
 -- name: list_entries
 SELECT number, test, account, listing, by_message, sender
 FROM entry
-WHERE number = $1 AND test = $2;
+WHERE (number, test) IN (VALUES ($1, $2));
 
 -- name: insert_entry
 INSERT INTO entry (number, test, listing, account, by_message, message, category, campaign, at, sender)
@@ -80,7 +80,7 @@ ON CONFLICT DO NOTHING;
 -- name: find_latest
 SELECT number, account, message
 FROM latest
-WHERE number = $1 AND account = $2;
+WHERE (number, account) IN (VALUES ($1, $2));
 
 -- name: upsert_latest
 INSERT INTO latest (number, account, message)

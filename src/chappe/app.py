@@ -223,7 +223,7 @@ class Node:
         stack.push_async_callback(self.simulator.stop)
         self._campaigns = Runner(
             self.store,
-            f"{node}/{secrets.token_hex(8)}",
+            node,
             now_ms=_now_ms,
             token=_token,
             mention=settings.mention,

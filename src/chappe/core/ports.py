@@ -327,8 +327,6 @@ class Campaigns(Protocol):
         """Leases it to one node; None while another has it, or when there is nothing to do any more."""
         ...
 
-    async def leave_campaign(self, account: AccountId, campaign: CampaignId, holder: str) -> None: ...
-
     async def expand(self, wave: Wave) -> Campaign | None:
         """Stores the messages of a wave as `accept` does, and in the same transaction how far the campaign has come.
 

@@ -318,8 +318,8 @@ class Runner:
         wake: Callable[[str], None],
         cut: Cut = PLAIN,
     ) -> None:
-        """`holder` names this start of this node; `wake` is told each route on which something was queued; `mention`
-        and `cut` are the installation's."""
+        """`holder` names this node, which takes up at once what it held when it stopped; `wake` is told each route on
+        which something was queued; `mention` and `cut` are the installation's."""
         self._store = store
         self._holder = holder
         self._now_ms = now_ms

@@ -89,12 +89,6 @@ WHERE c.id = p.id AND c.account = p.account AND c.wake_at <= p.now
     AND (c.held_until <= p.clock OR c.holder = p.holder)
 RETURNING c.id;
 
--- name: end_campaign_lease
-UPDATE campaign c
-SET held_until = 0
-FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS p(id, account, holder)
-WHERE c.id = p.id AND c.account = p.account AND c.holder = p.holder;
-
 -- name: advance_campaign
 UPDATE campaign c
 SET cursor = p.reached, expanded = p.expanded, recipients = p.recipients, stored = p.stored,

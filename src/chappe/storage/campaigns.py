@@ -242,7 +242,6 @@ JOBS: Mapping[str, Callable[[Workspace, Row], Steps[Any]]] = {
     "change_campaign": lambda _, payload: change_campaign(*payload),
     "delete_campaign": lambda _, payload: delete_campaign(*payload),
     "take_campaign": lambda _, payload: take_campaign(*payload),
-    "leave_campaign": lambda _, payload: tell("end_campaign_lease", [payload]),
     "expand": lambda _, payload: expand(*payload),
     "unshelve": lambda _, payload: unshelve(*payload),
     "finish_campaign": lambda _, payload: finish_campaign(*payload),
@@ -286,9 +285,6 @@ class CampaignCalls(Engine):
     ) -> Taken | None:
         taken: Taken | None = await self._change("take_campaign", (account, campaign, holder, lease_ms, now))
         return taken
-
-    async def leave_campaign(self, account: AccountId, campaign: CampaignId, holder: str) -> None:
-        await self._change("leave_campaign", (campaign, account, holder))
 
     async def expand(self, wave: Wave) -> Campaign | None:
         campaign: Campaign | None = await self._change("expand", (wave,))

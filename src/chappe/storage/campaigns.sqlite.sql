@@ -60,11 +60,6 @@ SET held_until = $1, holder = $2
 WHERE id = $3 AND account = $4 AND wake_at <= $5 AND (held_until <= $6 OR holder = $2)
 RETURNING id;
 
--- name: end_campaign_lease
-UPDATE campaign
-SET held_until = 0
-WHERE id = $1 AND account = $2 AND holder = $3;
-
 -- name: advance_campaign
 UPDATE campaign
 SET cursor = $1, expanded = $2, recipients = $3, stored = $4, credits_stored = $5, left_out = $6, first_message = $7,

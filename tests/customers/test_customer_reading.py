@@ -104,6 +104,7 @@ def test_service_type_is_a_family_or_a_category(
     [
         (0x00, b"Ol\x05 \x00 \x1b\x65", "Olé @ €"),
         (0x01, b"a@b", "a@b"),
+        (0x01, b"l\x7f \x1b\x65", "là €"),  # GSM 03.38 passed for ASCII, as node-smpp does
         (0x03, "Noël".encode("latin-1"), "Noël"),
         (0x06, "Привет".encode("iso8859-5"), "Привет"),
         (0x07, "שלום".encode("iso8859-8"), "שלום"),

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,20 @@ def lacks_net_smpp() -> str | None:
         return "perl"
     there = subprocess.run(["perl", "-MNet::SMPP", "-MJSON::PP", "-e", "1"], capture_output=True, check=False)
     return "Net::SMPP (libnet-smpp-perl)" if there.returncode else None
+
+
+CUSTOMERS: Mapping[str, tuple[str, Callable[[], str | None]]] = {
+    "customer.pl": ("perl", lacks_net_smpp),
+    "customer.mjs": ("node", lacks_node_smpp),
+}
+"""Customer → its interpreter, and what may be missing for it."""
+
+
+def customer(file: str, port: int, system_id: str, password: str) -> Program:
+    """Skips the test where it cannot run."""
+    program, lacks = CUSTOMERS[file]
+    need(lacks())
+    return Program(program, file, str(port), system_id, password)
 
 
 class Program:

@@ -16,6 +16,7 @@ from chappe.core import gsm
 from chappe.core.customers import Address, Customer, KeptPart, Part, Submit
 from chappe.core.errors import Invalid
 from chappe.core.message import Family
+from chappe.core.text import are_septets
 from chappe.customers.times import read_time
 from chappe.flow.accept import MAX_PARTS, MAX_VALIDITY_SECONDS, SendRequest
 from chappe.smpp.pdus import EsmClass, Status, SubmitSm, Tag, Ton
@@ -189,11 +190,11 @@ _READ_ELEMENTS = frozenset({0x00, 0x08, 0x24, 0x25})
 _LONGEST_ADDRESS = 20
 """Receipts bring it back in a field of that size (§5.2.8)."""
 
-_GSM, _UCS2 = "gsm", "utf-16-be"
+_GSM, _ASCII, _UCS2 = "gsm", "ascii", "utf-16-be"
 
 ALPHABETS: Mapping[int, str] = {
     0x00: _GSM,
-    0x01: "ascii",
+    0x01: _ASCII,
     0x03: "latin-1",
     0x06: "iso8859-5",
     0x07: "iso8859-8",
@@ -209,7 +210,7 @@ ALPHABETS: Mapping[int, str] = {
 def _read_text(octets: bytes, data_coding: int, single: int, locking: int) -> str:
     alphabet = ALPHABETS.get(data_coding)
     try:
-        if alphabet == _GSM:
+        if alphabet == _GSM or (alphabet == _ASCII and (single or locking or are_septets(octets))):
             return _read_gsm(octets, single, locking)
         if alphabet is not None:
             return octets.decode(alphabet)

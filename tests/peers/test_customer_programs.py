@@ -1,4 +1,4 @@
-"""Net::SMPP (Perl) as a customer of the simulator."""
+"""Customers of Net::SMPP (Perl) and node-smpp (JavaScript), bound to the simulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from chappe.simulator import Mood, Simulator
 from chappe.smpp.pdus import Status
-from tests.peers.peer_program import Program, lacks_net_smpp, need
+from tests.peers.peer_program import CUSTOMERS, customer
 
 NUMBER = "33612345678"
 LATIN = "Ça fait 5 € {[~]} à l'heure où Zoé sera là. "
@@ -23,20 +23,19 @@ class Smsc(NamedTuple):
 
 @pytest.fixture
 async def smsc() -> AsyncIterator[Smsc]:
-    need(lacks_net_smpp())
     mood = Mood(receipt_seconds=0, reply_seconds=0)
     simulator = Simulator(mood, system_id="chappe", password="secret", ledger=True)
     yield Smsc(simulator, await simulator.start())
     await simulator.stop()
 
 
-def customer(port: int, password: str = "secret") -> Program:
-    return Program("perl", "customer.pl", str(port), "chappe", password)
+each_customer = pytest.mark.parametrize("file", CUSTOMERS)
 
 
+@each_customer
 @pytest.mark.parametrize("text", [LATIN, LATIN * 8, "Кириллица 😀", "Ваша посылка 😀 прибыла " * 8])
-async def test_its_texts_and_receipts(smsc: Smsc, text: str) -> None:
-    async with customer(smsc.port) as program:
+async def test_its_texts_and_receipts(smsc: Smsc, file: str, text: str) -> None:
+    async with customer(file, smsc.port, "chappe", "secret") as program:
         assert await program.next("bind") == {"event": "bind", "status": 0, "system_id": "simulator"}
         program.say(do="submit", number=NUMBER, text=text)
         first = await program.next("answer")
@@ -50,8 +49,9 @@ async def test_its_texts_and_receipts(smsc: Smsc, text: str) -> None:
     assert smsc.simulator.inbox == [(NUMBER, text)]
 
 
-async def test_it_gets_replies_and_refusals_and_binds_again(smsc: Smsc) -> None:
-    async with customer(smsc.port) as program:
+@each_customer
+async def test_it_gets_replies_and_refusals_and_binds_again(smsc: Smsc, file: str) -> None:
+    async with customer(file, smsc.port, "chappe", "secret") as program:
         program.say(do="submit", number="33600000007", text="Bonjour")
         assert (await program.next("answer"))["status"] == Status.ESME_RINVDSTADR
         program.say(do="submit", number="33600000004", text="Bonjour")
@@ -65,8 +65,9 @@ async def test_it_gets_replies_and_refusals_and_binds_again(smsc: Smsc) -> None:
         program.say(do="read")
         await program.next("unbound")
     smsc.simulator.send_mo(NUMBER, "CHAPPE", LATIN * 4)
-    async with customer(smsc.port) as program:
+    async with customer(file, smsc.port, "chappe", "secret") as program:
         pieces = []
+        await program.next("bind")
         for _ in range(2):
             program.say(do="read")
             pieces.append(await program.next("deliver"))
@@ -76,6 +77,7 @@ async def test_it_gets_replies_and_refusals_and_binds_again(smsc: Smsc) -> None:
         await program.next("unbound")
 
 
-async def test_it_is_not_bound_with_a_wrong_password(smsc: Smsc) -> None:
-    async with customer(smsc.port, password="wrong") as program:
+@each_customer
+async def test_it_is_not_bound_with_a_wrong_password(smsc: Smsc, file: str) -> None:
+    async with customer(file, smsc.port, "chappe", "wrong") as program:
         assert (await program.next("bind"))["status"] == Status.ESME_RINVPASWD

@@ -325,3 +325,13 @@ def test_without_one_it_is_the_short_code_that_all_operators_send_from(
     assert load_settings(config, environ={}).mention == mention
     config.write_text("\n".join(['stop_mention = "none"', *tables]))
     assert load_settings(config, environ={}).mention is None
+
+
+def test_door_for_customers_is_shut_unless_it_has_an_address(config: Path) -> None:
+    assert load_settings(environ={}).smpp_address is None
+    config.write_text('smpp_listen = "[::1]:2775"\nsmpp_plaintext = true\n')
+    settings = load_settings(config, environ={})
+    assert (settings.smpp_address, settings.smpp_plaintext) == (("::1", 2775), True)
+    assert load_settings(environ={"CHAPPE_SMPP_PLAINTEXT": "true"}).smpp_plaintext is True
+    with pytest.raises(SettingsError, match="CHAPPE_SMPP_LISTEN must be HOST:PORT"):
+        load_settings(environ={"CHAPPE_SMPP_LISTEN": "2775"})

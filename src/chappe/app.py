@@ -1,7 +1,7 @@
 """The wiring: what a server consists of, in which order it starts and stops. The only module that knows all others.
 
-    store ─ simulator ─ campaigns ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ HTTP ─
-    customers
+    store ─ simulator ─ campaigns ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ customers ─
+    HTTP
 
 Stopping goes the other way round: no request is accepted any more, no claim begins, each connector answers what it
 owes and empties its window, the leases go back, and only then the store closes. What was accepted and has not left
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import random
 import secrets
 import signal
@@ -283,6 +284,8 @@ class Node:
         if settings.tls_cert is not None and settings.tls_key is not None:
             certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key))
             self._stack.push_async_callback(_cancel, self._run_for_ever("certificate", certificate.watch()))
+        if settings.smpp_address is not None:  # before HTTP, so that /ready is told once both are open
+            await self._open_to_customers(*settings.smpp_address, services, certificate)
         self._server = make_server(
             create_app(services), host, port, tls=None if certificate is None else certificate.context
         )
@@ -295,8 +298,6 @@ class Node:
             services.public_url = self.base_url
         # The one host whose links the simulator may open: the text is a caller's, and so is any other host in it.
         self.simulator.links_host = urlsplit(services.links_base or self.base_url).netloc
-        if settings.smpp_address is not None:
-            await self._open_to_customers(*settings.smpp_address, services, certificate)
 
     async def _open_to_customers(
         self, host: str, port: int, services: Services, certificate: Certificate | None
@@ -319,7 +320,10 @@ class Node:
         running = self._run_for_ever("customers", customers.run())
         self._stack.push_async_callback(_cancel, running)
         tls = None if certificate is None or settings.smpp_plaintext else certificate.context
-        self.smpp_port = await customers.start(host, port, tls=tls)
+        try:
+            self.smpp_port = await customers.start(host, port, tls=tls)
+        except OSError as error:
+            raise CannotServe(f"cannot listen on {settings.smpp_listen}: {os.strerror(error.errno or 0)}") from error
         self._stack.push_async_callback(customers.stop, settings.drain_seconds)
         self._customers = customers
         log.info("open to customers", extra={"host": host, "port": self.smpp_port, "tls": tls is not None})

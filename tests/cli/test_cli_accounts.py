@@ -14,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chappe.cli import main
+from chappe.core.customers import Customer
 from chappe.core.hours import DEFAULT_PACK, PACKS, REGIONS
-from chappe.core.message import Key
+from chappe.core.message import Family, Key
+from chappe.customers.passwords import is_password
 from chappe.storage.sqlite import SqliteStore, open_sqlite
 
 pytest_plugins = ("cli_fixtures",)
@@ -269,3 +271,68 @@ def test_wrong_account_setting_is_refused(cli: CliRunner, option: tuple[str, str
     result = run(cli, "accounts", "set", "shop", *option)
     assert (result.exit_code, result.stdout) == (2, "")
     assert option[0] in result.stderr
+
+
+# --- customers over SMPP ---------------------------------------------------------------------------------
+
+
+def customer(system_id: str = "shop1") -> Customer | None:
+    return in_store(lambda store: store.find_customer(system_id))
+
+
+def test_password_for_smpp_is_shown_once_and_the_store_knows_it(cli: CliRunner) -> None:
+    create(cli)
+    result = run(cli, "accounts", "smpp", "shop", "--system-id", "shop1", "--marketing")
+    password = result.stdout.strip()
+    assert re.fullmatch("[0-9A-Za-z]{8}", password)
+    assert "not shown again" in result.stderr
+    made = customer()
+    assert made is not None
+    assert is_password(password.encode(), made)
+    assert (made.account.name, made.test, made.family) == ("shop", False, Family.MARKETING)
+    again = run(cli, "accounts", "smpp", "shop", "--system-id", "shop1", "--test", "--json")
+    told = json.loads(again.stdout)
+    assert (told["account"], told["systemId"], told["test"]) == ("shop", "shop1", True)
+    made = customer()
+    assert made is not None
+    assert not is_password(password.encode(), made)
+    assert is_password(told["password"].encode(), made)
+    assert (made.test, made.family) == (True, Family.NOTIFICATION)
+
+
+def test_system_ids_are_listed_and_removed(cli: CliRunner) -> None:
+    create(cli)
+    for arguments in (["--system-id", "shop1"], ["--system-id", "shop-2", "--test"]):
+        assert run(cli, "accounts", "smpp", "shop", *arguments).exit_code == 0
+    listed = json.loads(run(cli, "accounts", "smpp", "shop", "--json").stdout)
+    assert [(one["systemId"], one["test"], one["marketing"], one["waiting"]) for one in listed] == [
+        ("shop-2", True, False, 0),
+        ("shop1", False, False, 0),
+    ]
+    assert "shop-2" in run(cli, "accounts", "smpp", "shop").stdout
+    assert run(cli, "accounts", "smpp", "shop", "--system-id", "shop1", "--remove").stdout == "Removed: shop1\n"
+    assert customer() is None
+    gone = run(cli, "accounts", "smpp", "shop", "--system-id", "shop1", "--remove")
+    assert (gone.exit_code, "has no system id shop1" in gone.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["shop", "--system-id", "shop1"], 1, "is another account's"),
+        (["nobody", "--system-id", "shop2"], 1, "no account is called nobody"),
+        (["nobody"], 1, "no account is called nobody"),
+        (["shop", "--system-id", "sixteen-letters-"], 2, "up to 15"),
+        (["shop", "--system-id", "a b"], 2, "up to 15"),
+        (["shop", "--system-id", ""], 2, "up to 15"),
+        (["shop", "--system-id", "shop1\n"], 2, "up to 15"),
+        (["shop", "--test"], 2, "need --system-id"),
+        (["shop", "--remove"], 2, "need --system-id"),
+    ],
+)
+def test_wrong_customers_are_refused(cli: CliRunner, arguments: list[str], code: int, complaint: str) -> None:
+    create(cli)
+    assert run(cli, "keys", "create", "--account", "rival").exit_code == 0
+    assert run(cli, "accounts", "smpp", "rival", "--system-id", "shop1").exit_code == 0
+    result = run(cli, "accounts", "smpp", *arguments)
+    assert (result.exit_code, complaint in result.stderr) == (code, True)

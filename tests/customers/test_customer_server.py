@@ -16,7 +16,9 @@ from chappe.core.message import Family, Verdict
 from chappe.core.rules import Listing
 from chappe.core.text import concatenation_header, encode, segment
 from chappe.customers import server as served
+from chappe.customers.feed import SEND_WITHIN_MS
 from chappe.customers.passwords import FREE_TRIES
+from chappe.customers.server import LIMITS
 from chappe.customers.times import read_time
 from chappe.smpp import pdus
 from chappe.smpp.pdus import DeliverSm, MessageState, Status, Tag
@@ -576,6 +578,34 @@ async def test_receipts_are_shared_by_the_links_of_a_customer_and_none_is_lost(s
     ]
     assert set(told) == ids
     assert len(told) == 100
+
+
+async def test_what_waits_for_too_long_after_its_claim_is_claimed_anew_and_told_once(scene: Scene) -> None:
+    application = await scene.bind(limits=Limits(window=200))
+    await asyncio.gather(*(application.request(a_submit(destination_addr=b"336123%05d" % n)) for n in range(200)))
+    await scene.end()
+    told = [await application.next_told() for _ in range(50)]
+    application.says = None  # by now it is claimed for ahead of what it has acknowledged
+    while True:
+        try:
+            held = application.told.get_nowait()
+        except asyncio.QueueEmpty:
+            break
+        told.append(held)
+    told += [await application.next_told() for _ in range(LIMITS.window)]
+    scene.now += SEND_WITHIN_MS + 1
+    application.says = 0
+    for pdu in told[-LIMITS.window :]:
+        application.link.reply(pdu)
+    while len(told) < 200:
+        told.append(await application.next_told())
+    assert len({stat(receipt)[0] for receipt in told}) == 200
+
+    async def is_forgotten() -> bool:
+        return await scene.waiting() == 0
+
+    await scene.until(is_forgotten)
+    assert application.told.empty()
 
 
 # --- the end -------------------------------------------------------------------------------------------

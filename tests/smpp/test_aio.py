@@ -354,6 +354,40 @@ async def test_nothing_is_heard_after_the_end_though_the_peer_reads_again() -> N
         assert not smsc.ear.resumed.is_set()
 
 
+# --- reading that is held ------------------------------------------------------------------------------
+
+
+async def test_reading_that_is_held_goes_on_when_it_is_let_go() -> None:
+    async with operator() as smsc:
+        link = await bound(smsc, ear := Ear())
+        [held] = smsc.links
+        for _ in range(2):
+            held.hold_reading(True)
+            assert not transport_of(held).is_reading()
+        link.request(pdus.SubmitSm(destination_addr=b"33600000000"), "submit")
+        for _ in range(2):
+            held.hold_reading(False)
+            assert transport_of(held).is_reading()
+        answer = await ear.hear()
+        assert isinstance(answer, ResponseReceived)
+        assert answer.token == "submit"
+        link.close()
+        await held.lost
+        held.hold_reading(True)  # too late, and harmless
+
+
+async def test_held_reading_stays_held_when_the_peer_reads_again() -> None:
+    async with unread(Limits(max_owed=50)) as (smsc, link, esme):
+        await flood(link, esme)
+        link.hold_reading(True)
+        loop = asyncio.get_running_loop()
+        while not smsc.ear.resumed.is_set():
+            await loop.sock_recv(esme, 65_536)
+        assert not transport_of(link).is_reading()
+        link.hold_reading(False)
+        assert transport_of(link).is_reading()
+
+
 # --- connecting --------------------------------------------------------------------------------------
 
 

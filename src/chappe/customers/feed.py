@@ -23,10 +23,14 @@ from chappe.smpp.session import Cause, OutcomeUnknown, ResponseReceived
 log = logging.getLogger(__name__)
 
 LEASE_MS = 60_000
-"""Longer than an answer may take: after it another node, or this one started again, tells the same again."""
+"""After it another node, or this one started again, tells the same again."""
+SEND_WITHIN_MS = 25_000
+"""What could not be sent for so long after its claim is given back: its answer may come after the lease."""
 LONGEST_WAIT_SECONDS = 1.0
 """Other nodes settle messages of our customers, too, and do not tell us."""
 BATCH = 100
+FAST_MS = 500
+"""A customer that empties its window faster is claimed for ahead: a commit for each window would be its pace."""
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 300_000
 
 LATER = frozenset(
@@ -50,6 +54,7 @@ class Flight:
     feed: Feed
     telling: Telling
     left: int
+    send_until: int
     over: bool = False
 
 
@@ -109,6 +114,9 @@ class Feed:
         """Those that receive → whether they speak 3.4."""
         self._waiting: deque[tuple[Flight, int]] = deque()
         """PDUs that are claimed and not sent yet: a telling's, and which of them."""
+        self._ahead = 0
+        """How many more than its links have room for it is claimed for."""
+        self._claimed_at = 0
         self._awake = asyncio.Event()
         self._stopping = False
 
@@ -157,12 +165,16 @@ class Feed:
 
     async def step(self) -> int:
         """Claims once and sends; returns how many tellings were claimed."""
-        room = sum(link.window_free for link in self._links) - len(self._waiting)
-        if room <= 0 or self._stopping:
+        room = sum(link.window_free for link in self._links) + self._ahead - len(self._waiting)
+        if room <= self._ahead // 2 or self._stopping:
             return 0
-        tellings = await self._store.claim_tellings(self._customer, min(room, BATCH), self._now_ms(), LEASE_MS)
+        limit, now = min(room, BATCH), self._now_ms()
+        tellings = await self._store.claim_tellings(self._customer, limit, now, LEASE_MS)
+        if len(tellings) == limit:
+            self._ahead = min(2 * self._ahead + limit, BATCH) if now - self._claimed_at < FAST_MS else self._ahead // 2
+            self._claimed_at = now
         for telling in tellings:
-            flight = Flight(self, telling, len(_pdus_of(telling, tlvs=True)))
+            flight = Flight(self, telling, len(_pdus_of(telling, tlvs=True)), now + SEND_WITHIN_MS)
             if self._stopping or not self._links:  # meanwhile
                 self._give_back(flight)
             else:
@@ -215,10 +227,13 @@ class Feed:
     # --- sending ---
 
     def _send(self) -> None:
+        now = self._now_ms()
         for link, tlvs in self._links.items():
             free = link.window_free
             while free > 0 and self._waiting:
                 flight, number = self._waiting.popleft()
+                if now > flight.send_until:
+                    self._give_back(flight)
                 if not flight.over:
                     link.request(_pdus_of(flight.telling, tlvs=tlvs)[number], flight)
                     free -= 1

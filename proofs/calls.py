@@ -68,7 +68,7 @@ class Caller:
         call = await self.prepare(operation, {name: known[name] for name in operation.in_path if name in known})
         more = self.making.get(operation.name)
         if more is not None:
-            call = call_of(operation, known, {**call.body, **more})
+            call = replace(call, body={**call.body, **more})
         # Without its headers: with an idempotency key it would be the same object again.
         answer = await self.ask(replace(call, headers={}))
         assert answer.status_code == operation.success, f"{operation.name}: {answer.status_code} {answer.text}"

@@ -132,7 +132,7 @@ def links(ledger: bool, count: int, lines: int, seed: int) -> None:
 
 
 @main.command("schemathesis")
-@click.option("--cases", default=20_000, show_default=True, help="Requests.")
+@click.option("--cases", default=22_000, show_default=True, help="Requests; fewer where an operation has not so many.")
 @click.option("--postgres", is_flag=True, help="On PostgreSQL instead of SQLite.")
 @seed_option
 @click.pass_obj

@@ -1,7 +1,7 @@
 """The wiring: what a server consists of, in which order it starts and stops. The only module that knows all others.
 
-    store ─ simulator ─ campaigns ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─ customers ─
-    HTTP
+    store ─ simulator ─ campaigns ─ sweep ─ notifier ─ leases, and with each a connector and its dispatcher ─
+    customers ─ HTTP
 
 Stopping goes the other way round: no request is accepted any more, no claim begins, each connector answers what it
 owes and empties its window, the leases go back, and only then the store closes. What was accepted and has not left

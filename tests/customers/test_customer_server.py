@@ -112,6 +112,16 @@ async def test_connections_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyP
     await asyncio.wait_for(second.closed.wait(), 20)
 
 
+async def test_those_who_do_not_bind_make_room_for_those_who_do(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "MOST_UNBOUND", 2)
+    bound = await scene.bind()
+    idle = [await scene.connect() for _ in range(2)]
+    await scene.bind()
+    await asyncio.wait_for(idle[0].closed.wait(), 20)
+    assert not idle[1].closed.is_set()
+    assert not bound.closed.is_set()
+
+
 async def test_new_password_ends_the_links_of_the_old_one(scene: Scene) -> None:
     application = await scene.bind()
     await scene.server.look()

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 LIMITS: Final = Limits(window=10, max_pdu=16 * 1024, strict=True, response_seconds=30.0)
 """No text that we take is longer than 20 parts; what we tell is not claimed again before an answer is overdue."""
 MOST_LINKS: Final = 1_000
+MOST_UNBOUND: Final = 200
+"""Links on which nobody is bound (yet): the oldest makes room for the next one, so that they shut nobody out."""
 MOST_BINDS: Final = 10
 """Of one system_id, at each node."""
 MOST_CHECKS: Final = 20
@@ -159,8 +161,11 @@ class CustomerServer:
     def _on_link(self, link: Link) -> None:
         if self._stopping or len(self._links) >= MOST_LINKS:
             link.close()
-        else:
-            self._links[link] = None
+            return
+        unbound = [other for other, client in self._links.items() if client is None]
+        if len(unbound) >= MOST_UNBOUND:
+            unbound[0].close()
+        self._links[link] = None
 
     def _on_events(self, link: Link, events: list[Event]) -> None:
         submits: list[SubmitSm] = []

@@ -153,8 +153,10 @@ def _find_again(group: _Group, part: Part, now: int) -> Steps[SubmitId | None]:
     id_, octets = rows[0]
     if bytes(octets) == part.octets:
         return SubmitId(id_)
-    given_up = [one.id for one in (yield from _find_parts(group))]
-    yield from tell("take_part", [(one, part.submit.customer) for one in sorted(given_up)])
+    there = [one.id for one in (yield from _find_parts(group))]
+    # Those that are taken, for another node may be joining them just now.
+    taken = yield from ask("take_part", [(one, part.submit.customer) for one in sorted(there)])
+    given_up = [SubmitId(one) for (one,) in taken]
     yield from _fail(given_up, given_up, EXPIRED, now)
     return None
 

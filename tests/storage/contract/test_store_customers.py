@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -348,6 +349,22 @@ async def test_parts_are_joined_once(scene: Scene, customer: Customer) -> None:
     assert await scene.store.join_parts(customer.id, ids, a_send(scene.account), [], NOW) is not None
     assert await scene.store.join_parts(customer.id, ids, a_send(scene.account), [], NOW) is None
     assert len(await scene.claim()) == 1
+
+
+async def test_parts_that_come_to_two_nodes_at_once_are_joined_once(scene: Scene, customer: Customer) -> None:
+    nodes = [scene.store, await scene.open_store()]
+    for round_ in range(5):
+        parts = [a_part(customer, sequence, b"%d" % round_) for sequence in (1, 2)]
+        kept_parts = await asyncio.gather(
+            *(node.keep_parts([part], NOW) for node, part in zip(nodes, parts, strict=True))
+        )
+        [whole] = [part.whole for [part] in kept_parts if part.whole]
+        ids = [part.id for part in whole]
+        joined = await asyncio.gather(
+            *(node.join_parts(customer.id, ids, a_send(scene.account), [], NOW) for node in nodes)
+        )
+        assert sum(one is not None for one in joined) == 1
+    assert len(await scene.claim()) == 5
 
 
 async def test_refused_message_is_told_to_those_parts_that_were_answered(scene: Scene, customer: Customer) -> None:

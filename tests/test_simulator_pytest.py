@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -81,6 +82,14 @@ def test_a_connection_can_go_silent(smsc: Smsc, client: Client) -> None:
     send(client)
     with pytest.raises(TimeoutError, match=r"0\.05"):
         smsc.wait(lambda: smsc.submits, seconds=0.05)
+
+
+def test_it_can_be_loaded_as_a_plugin(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["chappe.simulator.pytest"]\n')
+    (tmp_path / "test_theirs.py").write_text("def test_theirs(smsc):\n    assert smsc.submits == []\n")
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    ended = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
 
 
 def test_nothing_else_needs_pytest() -> None:

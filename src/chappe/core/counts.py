@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from chappe.core.lifecycle import Journey
@@ -91,7 +92,8 @@ def reached(journey: Journey) -> int:
     return bits
 
 
-def counts_of(bits: int, parts: int) -> dict[Count, int]:
+@lru_cache(1_000)
+def counts_of(bits: int, parts: int) -> Counts:
     """The same as numbers, with the credits that go with what was sent."""
     counts: dict[Count, int] = {count: 1 for count in _ONCE if bits >> count & 1}
     if Count.SENT in counts:

@@ -57,6 +57,8 @@ class Happening(Enum):
     REPLIED = "the recipient answered"
     STOPPED = "the recipient answered STOP"
 
+    __hash__ = object.__hash__  # as in `State`
+
 
 TRANSITIONS: Mapping[tuple[Delivery, Happening], Delivery] = {
     # A pair that is not here changes nothing; the fact is logged all the same.

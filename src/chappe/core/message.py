@@ -33,6 +33,8 @@ class State(Enum):
     REPLY = ("reply", 4)
     UNSUBSCRIBED = ("unsubscribed", 5)
 
+    __hash__ = object.__hash__  # members are equal only to themselves, and Enum's own hashes their names, in Python
+
     def __init__(self, public_name: str, rank: int) -> None:
         self.public_name = public_name
         self.rank = rank

@@ -98,7 +98,10 @@ def event_body(notice: Notice) -> bytes:
         "sequence": notice.sequence,
     }
     # A lone surrogate has no UTF-8; a reply that holds one is told with "?" in its place rather than not at all.
-    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return _to_json(body).encode("utf-8", "replace")
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 # --- the signature -----------------------------------------------------------------------------------

@@ -217,9 +217,13 @@ class Workspace:
         return self._journeys.get(id_)
 
     def attempt(self, key: AttemptKey) -> Attempt | None:
-        journey = self._journeys.get(key[0])
-        found = journey.attempts if journey else ()
-        return next((attempt for attempt in found if (attempt.part, attempt.number) == key[1:]), None)
+        id_, part, number = key
+        journey = self._journeys.get(id_)
+        if journey is not None:
+            for attempt in journey.attempts:
+                if attempt.part == part and attempt.number == number:
+                    return attempt
+        return None
 
     def advance(self, id_: MessageId, fact: Fact) -> list[Event]:
         """Applies a fact to a journey that is here, logs it, and notes what follows from it."""

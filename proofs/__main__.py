@@ -20,6 +20,7 @@ from proofs import claims as claiming
 from proofs import kill as killing
 from proofs import links as losing
 from proofs import outages
+from proofs import pace as pacing
 from proofs import races as racing
 from proofs import takeover as taking
 
@@ -145,6 +146,15 @@ def generated(ledger: bool, cases: int, postgres: bool, seed: int) -> None:
     )
 
 
+@main.command()
+@click.option("--seconds", default=30, show_default=True, help="How long each rate is measured.")
+@click.option("--settle", default=60, show_default=True, help="Seconds after which a limit must be found.")
+@click.pass_obj
+def pace(ledger: bool, seconds: int, settle: int) -> None:
+    """Write to an operator 80 ms away as fast as its window, or its limit, allows."""
+    _run("pace", lambda folder, report: pacing.prove(folder, seconds=seconds, settle=settle, report=report), ledger)
+
+
 RUNS: list[tuple[click.Command, dict[str, Any], dict[str, Any]]] = [
     (kill, {}, {"sends": 300, "kills": 2}),
     (kill, {"nodes": 3}, {"sends": 300, "kills": 2}),
@@ -154,6 +164,7 @@ RUNS: list[tuple[click.Command, dict[str, Any], dict[str, Any]]] = [
     (restarts, {}, {"count": 1}),
     (failover, {}, {"count": 1}),
     (links, {}, {"count": 44}),
+    (pace, {}, {"seconds": 5, "settle": 30}),
     (generated, {}, {"cases": 200}),
     (generated, {"postgres": True, "cases": 5_000}, {"cases": 200}),
 ]

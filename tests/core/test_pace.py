@@ -71,6 +71,13 @@ class AnySecond:
         return True
 
 
+class Unlimited:
+    rate = 0.0
+
+    def takes(self, at: float) -> bool:
+        return True
+
+
 @dataclass
 class Traffic:
     """Every submit: when it was written, and whether it was taken."""
@@ -142,6 +149,12 @@ def test_it_finds_the_operators_rate_and_stays_there(
     assert traffic.per_second(60, 120) >= 0.95 * rate
     assert traffic.throttled(30, 60) <= 0.01
     assert traffic.per_second(30, 60) >= 0.95 * rate
+
+
+@pytest.mark.parametrize("window", [10, 100])
+def test_where_there_is_no_limit_the_window_is_used_up(window: int) -> None:
+    traffic = drive(Unlimited(), Pace(0.0), 20, window=window)
+    assert traffic.per_second(1, 20) == pytest.approx(window / ROUND_TRIP, rel=0.01)
 
 
 @OPERATORS

@@ -10,7 +10,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chappe.core.message import Verdict
-from chappe.core.receipts import MESSAGE_STATES, MOST_FORMS, STATS, Receipt, id_forms, read_receipt
+from chappe.core.receipts import (
+    MESSAGE_STATES,
+    MOST_FORMS,
+    STATS,
+    IdForm,
+    Receipt,
+    form_of,
+    given_in,
+    id_forms,
+    read_receipt,
+)
 
 USUAL = (
     b"id:0123456789 sub:001 dlvrd:001 submit date:2401011200 done date:2401011201 stat:DELIVRD err:000 text:Votre code"
@@ -412,3 +422,36 @@ def _readings(carrier_id: str) -> set[str]:
     if re.fullmatch("[0-9]+", carrier_id):
         readings.add(f"number {int(carrier_id)}")
     return readings
+
+
+# --- forms by name -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "reported", "form"),
+    [
+        ("A1", "A1", IdForm.SAME),
+        ("A1", "a1", IdForm.CASE),
+        ("0000000123", "123", IdForm.ZEROS),
+        ("00ab", "AB", IdForm.ZEROS),
+        ("0xAB", "ab", IdForm.ZEROS),
+        ("12-3", "123", IdForm.DASHES),
+        ("1A2B", "6699", IdForm.DECIMAL),
+        ("6699", "1A2B", IdForm.HEXADECIMAL),
+        ("6699", "00001a2b", IdForm.HEXADECIMAL),
+        ("A1", "A2", None),
+        ("f" * 21, "1", None),
+        ("٣", "3", None),
+    ],
+)
+def test_each_form_has_a_name(given: str, reported: str, form: IdForm | None) -> None:
+    assert form_of(given, reported) is form
+
+
+@given(st.integers(1, (1 << 64) - 1))
+def test_what_is_given_in_a_form_is_written_in_it(number: int) -> None:
+    reported = str(number)
+    for form in IdForm:
+        assert all(form_of(one, reported) is form for one in given_in(form, reported))
+    assert f"{number:x}" in given_in(IdForm.DECIMAL, reported) or form_of(f"{number:x}", reported) is IdForm.SAME
+    assert reported.zfill(30) in given_in(IdForm.ZEROS, reported)

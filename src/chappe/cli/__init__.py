@@ -18,6 +18,7 @@ from chappe.cli.database import backup, copy_database, hold, migrate
 from chappe.cli.hours import hours
 from chappe.cli.links import links
 from chappe.cli.optouts import optouts
+from chappe.cli.receipts import receipts
 from chappe.cli.server import demo, serve, simulate
 from chappe.cli.texts import preview
 from chappe.cli.webhooks import webhooks
@@ -40,6 +41,7 @@ for command in (
     limits,
     hours,
     connectors,
+    receipts,
     webhooks,
     optouts,
     links,

@@ -54,6 +54,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
+from chappe.core.orphans import LearntForm, Orphan, Search
 from chappe.core.personalise import FieldType
 from chappe.core.rules import Entry, Listing
 from chappe.core.steering import Shown, Steered, Told
@@ -530,6 +531,27 @@ class Contacts(Protocol):
     ) -> list[Refusal]: ...
 
 
+class Orphans(Protocol):
+    """Receipts that matched nothing: they stay parked for 7 days, and whatever learns of them takes them from here."""
+
+    async def list_orphans(self, search: Search, now: int) -> list[Orphan]:
+        """The oldest first: each with the attempt that it can be matched with now, or why there is none.
+
+        Believed are the id as it is, the id in the search's form (or the one that was learnt) unless the number
+        differs, and if the search says so the one submit to the number that waits for a receipt.
+        """
+        ...
+
+    async def repair_orphans(self, search: Search, now: int) -> tuple[list[Orphan], list[Event]]:
+        """The same, and settles those that have a match as if they had just come, with their own times; what matched
+        is known by that id from now on. With it the public states reached."""
+        ...
+
+    async def list_forms(self) -> list[LearntForm]:
+        """How receipts of each connector wrote ids otherwise than its answers, the usual way first."""
+        ...
+
+
 class Store(
     Keys,
     Sending,
@@ -545,6 +567,7 @@ class Store(
     Counting,
     Contacts,
     Campaigns,
+    Orphans,
     Serving,
     Notifying,
     Telling,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from chappe.core.message import Verdict
 
@@ -107,6 +108,25 @@ LONGEST_NUMERIC_ID = 20
 
 MOST_FORMS = 8
 
+WIDEST_PADDING = 32
+"""Octets to which zeros may have filled an id up, where an operator is known to do so."""
+
+
+class IdForm(Enum):
+    """How an operator's receipts write the id that its answer gave."""
+
+    SAME = "same"
+    CASE = "case"
+    """In capitals, or in small letters."""
+    ZEROS = "zeros"
+    """With more or fewer zeros in front."""
+    DASHES = "dashes"
+    """With or without them."""
+    DECIMAL = "decimal"
+    """In decimal, and the answer was hexadecimal."""
+    HEXADECIMAL = "hexadecimal"
+    """In hexadecimal, and the answer was decimal."""
+
 
 def read_receipt(
     text: bytes,
@@ -160,6 +180,35 @@ def id_forms(carrier_id: str) -> tuple[str, ...]:
     forms = dict.fromkeys(_forms(carrier_id))
     forms.pop(carrier_id, None)
     return tuple(forms)[:MOST_FORMS]
+
+
+def form_of(given: str, reported: str) -> IdForm | None:
+    """How `reported` writes the id `given`; None when it is another id."""
+    if given == reported:
+        return IdForm.SAME
+    one, other = given.lower(), reported.lower()
+    if one == other:
+        return IdForm.CASE
+    one, other = one.removeprefix("0x"), other.removeprefix("0x")
+    if one.lstrip("0") == other.lstrip("0"):
+        return IdForm.ZEROS
+    if one.replace("-", "") == other.replace("-", ""):
+        return IdForm.DASHES
+    if _is_hex_of(one, other):
+        return IdForm.DECIMAL
+    return IdForm.HEXADECIMAL if _is_hex_of(other, one) else None
+
+
+def given_in(form: IdForm, reported: str) -> tuple[str, ...]:
+    """The ids that may have been given, if receipts are known to write them in this form."""
+    if form is IdForm.SAME:
+        return (reported,)
+    forms = id_forms(reported)
+    if form is IdForm.ZEROS:
+        bare = reported.lstrip("0")
+        spellings = dict.fromkeys((bare, bare.lower(), bare.upper()))
+        forms = tuple(one.zfill(width) for one in spellings for width in range(len(bare), WIDEST_PADDING + 1))
+    return tuple(given for given in forms if given and form_of(given, reported) is form)
 
 
 # --- below: how it is done ---------------------------------------------------------------------------
@@ -245,6 +294,16 @@ def _forms(carrier_id: str) -> Iterator[str]:
     elif re.fullmatch("[0-9A-Fa-f]{32}", carrier_id):
         dashed = "-".join((carrier_id[:8], carrier_id[8:12], carrier_id[12:16], carrier_id[16:20], carrier_id[20:]))
         yield from (dashed, dashed.lower(), dashed.upper())
+
+
+def _is_hex_of(digits: str, decimal: str) -> bool:
+    return (
+        len(digits) <= LONGEST_NUMERIC_ID
+        and len(decimal) <= LONGEST_NUMERIC_ID
+        and re.fullmatch("[0-9a-f]+", digits) is not None
+        and re.fullmatch("[0-9]+", decimal) is not None
+        and int(digits, 16) == int(decimal)
+    )
 
 
 def _in_hex(number: int) -> Iterator[str]:

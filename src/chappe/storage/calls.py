@@ -42,6 +42,7 @@ from chappe.storage import (
     customers,
     links,
     lists,
+    orphans,
     steering,
     webhooks,
     work,
@@ -80,6 +81,7 @@ EACH: Mapping[str, Job] = {
     **{kind: steering.job(kind) for kind in steering.JOBS},
     **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
     **{kind: lists.job(kind) for kind in lists.JOBS},
+    **orphans.JOBS,
     **campaigns.JOBS,
 }
 """The kinds of job that are done one after the other, each with a fresh view of the rows; `accept`, `settle` and
@@ -277,6 +279,7 @@ class StoreCalls(
     SearchCalls,
     links.LinkCalls,
     lists.ListCalls,
+    orphans.OrphanCalls,
     campaigns.CampaignCalls,
     steering.SteeringCalls,
     customers.CustomerCalls,

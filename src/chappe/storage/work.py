@@ -71,7 +71,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.numbers import PhoneNumber
-from chappe.core.receipts import id_forms
+from chappe.core.receipts import IdForm, form_of, id_forms
 from chappe.storage import allowances
 from chappe.storage.steps import Row as Row
 from chappe.storage.steps import Step as Step
@@ -198,6 +198,7 @@ class Workspace:
         """Those whose recipient has just opted out, with the time; see `opt_out`."""
         self._refunds: list[Row] = []
         self._events: list[Row] = []
+        self._forms: dict[tuple[str, IdForm], tuple[int, int]] = {}
         self._tally = Tally()
 
     def load(self, ids: Iterable[MessageId]) -> Steps[None]:
@@ -242,7 +243,7 @@ class Workspace:
             attempt = self.attempt(key)
             assert attempt is not None  # noqa: S101 - advance has just found it
             self._attempts[key] = attempt
-        if isinstance(fact, Stopped) or (changed and isinstance(fact, ReceiptRead) and _is_stop(fact)):
+        if isinstance(fact, Stopped) or (changed and isinstance(fact, ReceiptRead) and is_stop(fact)):
             self.opted_out.append((message, fact.at))
         self._give_credits_back(journey, fact.at)
         events = [event for effect in effects if (event := self._note(message, effect, fact.at)) is not None]
@@ -317,6 +318,19 @@ class Workspace:
         """Counts one of what the journeys do not show."""
         self._tally.add(message, what)
 
+    def learn_form(self, connector: str, given: str, reported: str, at: int) -> None:
+        """Notes how a receipt wrote the id that an answer gave, unless it wrote it as it was."""
+        form = form_of(given, reported)
+        if form is not None and form is not IdForm.SAME:
+            receipts, last_at = self._forms.get((connector, form), (0, at))
+            self._forms[connector, form] = (receipts + 1, max(last_at, at))
+
+    def save_forms(self) -> Steps[None]:
+        """Last in a transaction: all those of one connector write the same row."""
+        rows = sorted((connector, form.value, *counted) for (connector, form), counted in self._forms.items())
+        yield from tell("count_form", rows)
+        self._forms.clear()
+
     def list_number(self, message: Message, listing: rules.Listing, at: int, sender: str = "") -> None:
         """Puts the message's number on the account's list; with `sender` for what comes from that one only."""
         of = (message.id, message.category, message.campaign)
@@ -350,7 +364,7 @@ def _event_row(event: Event, sequence: int) -> Row:
     return (event.account, event.message, sequence, STATES.index(event.state), event.at)
 
 
-def _is_stop(report: ReceiptRead | ReceiptReport) -> bool:
+def is_stop(report: ReceiptRead | ReceiptReport) -> bool:
     return report.verdict is Verdict.OPTED_OUT
 
 
@@ -792,9 +806,9 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
     receipts = [
         (job, report) for job, reports in enumerate(jobs) for report in reports if isinstance(report, ReceiptReport)
     ]
-    if any(_is_stop(report) for _, report in receipts):
+    if any(is_stop(report) for _, report in receipts):
         yield from lock(OPT_OUTS)  # before any row is, as in `receive`
-    known = yield from _known_ids([report for _, report in receipts], now)
+    known = yield from known_ids([report for _, report in receipts], now)
     unknown = any((report.connector, report.carrier_id) not in known for _, report in receipts)
     if answers or unknown:
         # A receipt may be parked while nobody else learns an id or a doubt, so that none is left behind.
@@ -830,6 +844,7 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
             if attempt.outcome is Outcome.ACCEPTED and attempt.carrier_id
         ],
     )
+    yield from work.save_forms()
     return events
 
 
@@ -840,10 +855,10 @@ _Ids: TypeAlias = dict[tuple[str, str], AttemptKey]
 """(connector, operator's id) → the attempt."""
 
 
-def _known_ids(reports: Sequence[ReceiptReport], now: int) -> Steps[_Ids]:
+def known_ids(reports: Sequence[ReceiptReport], now: int) -> Steps[_Ids]:
     wanted = sorted({(report.connector, report.carrier_id, now - WEEK_MS) for report in reports})
     rows = yield from ask("find_carrier", wanted)
-    return {(connector, carrier_id): _key(columns) for connector, carrier_id, *columns in rows}
+    return {(connector, carrier_id): key_of_attempt(columns) for connector, carrier_id, *columns in rows}
 
 
 def _match(
@@ -857,12 +872,12 @@ def _match(
     reports = [report for _, report in receipts]
     ids = known | {(attempt.connector, attempt.carrier_id): key for _, key, attempt in learnt if attempt.carrier_id}
     left = [report for report in reports if (report.connector, report.carrier_id) not in ids]
-    ids |= yield from _known_ids(left, now)  # learnt by others before we had the lock
+    ids |= yield from known_ids(left, now)  # learnt by others before we had the lock
     left = [report for report in left if (report.connector, report.carrier_id) not in ids]
     by_form = yield from _match_forms(work, left, learnt, now - WEEK_MS)
     left = [report for report in left if id(report) not in by_form]
     by_reference = yield from _match_references(work, left)
-    yield from _learn_ids([(by_reference[id(report)], report) for report in left if id(report) in by_reference], now)
+    yield from learn_ids([(by_reference[id(report)], report) for report in left if id(report) in by_reference], now)
     matched: list[_Match] = []
     parked: list[Row] = []
     for job, report in receipts:
@@ -889,19 +904,29 @@ def _match_forms(
         for form in id_forms(report.carrier_id)
     }
     rows = yield from ask("find_carrier_of_number", sorted((*form, since) for form in forms))
-    found = {(connector, form, number): _key(columns) for connector, form, number, *columns in rows}
+    found = {(connector, form, number): key_of_attempt(columns) for connector, form, number, *columns in rows}
     for _, key, attempt in learnt:
         journey = work.find(key[0])
         if attempt.carrier_id is not None and journey is not None:
             found[attempt.connector, attempt.carrier_id, journey.message.number] = key
+    usual = yield from learnt_forms({report.connector for report in reports if found})
     matches: dict[int, AttemptKey] = {}
     for report in reports:
-        for form in id_forms(report.carrier_id):
-            match = None if report.number is None else found.get((report.connector, form, report.number))
-            if match is not None:
-                matches[id(report)] = match
-                break
+        forms_of_it = id_forms(report.carrier_id) if report.number is not None else ()
+        of_number = [form for form in forms_of_it if (report.connector, form, report.number) in found]
+        learnt_form = usual.get(report.connector)
+        # The form that its receipts have mostly come in before, then the likeliest: `sort` leaves equals in order.
+        of_number.sort(key=lambda form: form_of(form, report.carrier_id) is not learnt_form)
+        if of_number:
+            matches[id(report)] = found[report.connector, of_number[0], report.number or ""]
+            work.learn_form(report.connector, of_number[0], report.carrier_id, report.at)
     return matches
+
+
+def learnt_forms(connectors: Collection[str]) -> Steps[dict[str, IdForm]]:
+    """The form that most of a connector's receipts were in which did not write the id as it was given."""
+    rows = yield from ask("find_form", [(connector,) for connector in sorted(connectors)])
+    return {connector: IdForm(form) for connector, form in rows}
 
 
 def _match_references(work: Workspace, reports: Sequence[ReceiptReport]) -> Steps[dict[int, AttemptKey]]:
@@ -918,7 +943,7 @@ def _match_references(work: Workspace, reports: Sequence[ReceiptReport]) -> Step
     return {report: doubts[by][0] for report, by in wanted.items() if len(doubts[by]) == 1}
 
 
-def _learn_ids(matches: Iterable[tuple[AttemptKey, ReceiptReport]], now: int) -> Steps[None]:
+def learn_ids(matches: Iterable[tuple[AttemptKey, ReceiptReport]], now: int) -> Steps[None]:
     """A receipt that found its attempt by reference tells the id that the lost answer carried.
 
     The doubt is over with the first verdict, so what else the operator says is found by that id.
@@ -935,7 +960,7 @@ def _doubts(wanted: Collection[_DoubtKey]) -> Steps[defaultdict[_DoubtKey, list[
     """The attempts in doubt that fit."""
     doubts: defaultdict[_DoubtKey, list[AttemptKey]] = defaultdict(list)
     for connector, reference, number, *key in (yield from ask("find_doubts", sorted(wanted))):
-        doubts[connector, reference, number].append(_key(key))
+        doubts[connector, reference, number].append(key_of_attempt(key))
     return doubts
 
 
@@ -956,10 +981,11 @@ def _unpark(work: Workspace, learnt: Sequence[tuple[int, AttemptKey, Attempt]], 
     matched: dict[int, _Match] = {}
     for row in rows:
         job, key, attempt, exact = wanted[row[1], row[2]]
-        report = _parked_report(row)
+        report = parked_report(row)
         journey = work.find(key[0])
         if exact or (journey is not None and journey.message.number == report.number):
             matched[row[0]] = (job, key, report)
+            work.learn_form(report.connector, attempt.carrier_id or "", report.carrier_id, report.at)
     if doubted:
         yield from _unpark_doubted(work, doubted, now, matched)
     yield from tell("delete_parked", [(row_id,) for row_id in sorted(matched)])
@@ -983,11 +1009,11 @@ def _unpark_doubted(
     rows = yield from ask("find_parked_by_reference", sorted((*wanted, now - WEEK_MS) for wanted in alone))
     found: list[tuple[AttemptKey, ReceiptReport]] = []
     for row in rows:
-        report = _parked_report(row)
+        report = parked_report(row)
         job, key = alone[report.connector, report.reference or 0, report.number or ""]
         matched[row[0]] = (job, key, report)
         found.append((key, report))
-    yield from _learn_ids(found, now)
+    yield from learn_ids(found, now)
 
 
 def _parked_row(report: ReceiptReport) -> Row:
@@ -1004,14 +1030,14 @@ def _parked_row(report: ReceiptReport) -> Row:
     )
 
 
-def _parked_report(row: Row) -> ReceiptReport:
+def parked_report(row: Row) -> ReceiptReport:
     """A row of `parked`, its columns in the order of the record's fields after the row's id."""
     report = ReceiptReport(*row[1:])
     report.verdict = None if row[4] is None else _VERDICTS[row[4]]
     return report
 
 
-def _key(columns: Sequence[Any]) -> AttemptKey:
+def key_of_attempt(columns: Sequence[Any]) -> AttemptKey:
     message, part, number = columns
     return (MessageId(message), part, number)
 

@@ -45,7 +45,11 @@ FAMILIES = ("versus", "accepts", "lookups")
     help=f"{', '.join(PARTS)}; repeatable.",
 )
 @click.option(
-    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Writes the figures there too."
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Adds the figures there too, a line for each run.",
 )
 def main(quick: bool, only: tuple[str, ...], json_file: Path | None) -> None:
     chosen = [name for name in PARTS if not only or name in only or name.split("-")[0] in only]
@@ -58,7 +62,8 @@ def main(quick: bool, only: tuple[str, ...], json_file: Path | None) -> None:
         rows = _measure(chosen, Path(name), quick=quick)
     console.print(report.table(rows))
     if json_file is not None:
-        json_file.write_bytes(report.as_json(found, rows))
+        with json_file.open("ab") as history:
+            history.write(report.as_json(found, rows) + b"\n")
 
 
 def _measure(chosen: list[str], folder: Path, *, quick: bool) -> list[Row]:

@@ -23,11 +23,13 @@ def run(*options: str) -> Result:
 
 def test_quick_run_of_one_part_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
+    figures.write_bytes(b'{"earlier":"run"}\n')
     result = run("--quick", "--only", "accepts-store", "--json", str(figures))
     assert result.exit_code == 0
     assert f"SQLite {apsw.sqlite_lib_version()}" in result.output
     assert "store.accept, 64 callers" in result.output
-    told = msgspec.json.decode(figures.read_bytes())
+    earlier, told = map(msgspec.json.decode, figures.read_bytes().splitlines())
+    assert earlier == {"earlier": "run"}
     assert [(row["part"], row["what"], row["rounds"]) for row in told["rows"]] == [
         ("accepts-store", "store.accept, 1 caller", QUICK.rounds),
         ("accepts-store", "store.accept, 64 callers", QUICK.rounds),

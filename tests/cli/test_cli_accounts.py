@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chappe.cli import main
+from chappe.cli.accounts import POLICIES
 from chappe.core.customers import Customer
 from chappe.core.hours import DEFAULT_PACK, PACKS, REGIONS
-from chappe.core.message import Family, Key
+from chappe.core.message import Family, InDoubtPolicy, Key
 from chappe.customers.passwords import is_password
+from chappe.flow.accept import choose_policy
 from chappe.storage.sqlite import SqliteStore, open_sqlite
 
 pytest_plugins = ("cli_fixtures",)
@@ -336,3 +338,38 @@ def test_wrong_customers_are_refused(cli: CliRunner, arguments: list[str], code:
     assert run(cli, "accounts", "smpp", "rival", "--system-id", "shop1").exit_code == 0
     result = run(cli, "accounts", "smpp", *arguments)
     assert (result.exit_code, complaint in result.stderr) == (code, True)
+
+
+# --- policies ----------------------------------------------------------------------------------------
+
+
+def test_an_accounts_policy_is_set_shown_and_taken_back(cli: CliRunner) -> None:
+    create(cli)
+    policy = ("accounts", "policy", "shop")
+    assert json.loads(run(cli, *policy, "orders", "at_least_once", "--json").stdout) == {"orders": "at_least_once"}
+    run(cli, *policy, "news", "at_most_once")
+    assert run(cli, *policy).stdout.split() == ["CATEGORY", "POLICY", "news", "at_most_once", "orders", "at_least_once"]
+    assert json.loads(run(cli, *policy, "news", "default", "--json").stdout) == {"orders": "at_least_once"}
+    key = find(create(cli))
+    assert key is not None
+    assert choose_policy(key.account, Family.MARKETING, "orders") is InDoubtPolicy.AT_LEAST_ONCE
+
+
+def test_the_policies_that_can_be_chosen_are_those_there_are() -> None:
+    assert set(POLICIES) == {policy.name.lower() for policy in InDoubtPolicy}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["shop", "orders", "sometimes"], 2),
+        (["shop", "orders"], 2),
+        (["shop", "", "at_most_once"], 2),
+        (["shop", "x" * 1000, "at_most_once"], 2),
+        (["nobody", "orders", "at_most_once"], 1),
+    ],
+)
+def test_a_policy_that_is_none_is_refused(cli: CliRunner, arguments: list[str], code: int) -> None:
+    create(cli)
+    assert run(cli, "accounts", "policy", *arguments).exit_code == code
+    assert json.loads(run(cli, "accounts", "policy", "shop", "--json").stdout) == {}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from chappe.core.message import Account, Key
     from chappe.core.ports import Store
 
+POLICIES = ("wait_then_retry", "at_least_once", "at_most_once")
+
 
 @click.group(cls=Commands, short_help="Create, list and revoke API keys.")
 def keys() -> None:
@@ -239,6 +241,51 @@ def set_account(
 
 
 @accounts.command(
+    "policy",
+    epilog=examples(
+        "chappe accounts policy shop orders at_least_once",
+        "chappe accounts policy shop orders default",
+        "chappe accounts policy shop",
+    ),
+)
+@click.argument("name")
+@click.argument("category", required=False)
+@click.argument("policy", required=False, type=click.Choice([*POLICIES, "default"]))
+@json_option
+@database_options
+def set_policy(
+    name: str, category: str | None, policy: str | None, as_json: bool, database: str | None, config: Path | None
+) -> None:
+    """Say what is done with a submit of a category whose answer never came; without one, show what is said.
+
+    It is for what is sent from now on, and is matched to the letter. `default` is the category's, else the family's.
+    """
+    if category is not None:
+        _check_category(category)
+        if policy is None:
+            raise click.UsageError(f"say which POLICY: {', '.join(POLICIES)} or default")
+
+    async def change(store: Store) -> dict[str, str]:
+        from dataclasses import replace
+
+        account = await _account(store, name)
+        policies = dict(account.settings.policies)
+        if category is None:
+            return policies
+        policies.pop(category, None)
+        if policy is not None and policy != "default":
+            policies[category] = policy
+        await store.save_settings(account.id, replace(account.settings, policies=policies))
+        return policies
+
+    policies = in_store(read_settings(config, database=database), change)
+    if as_json:
+        print_json(policies)
+    else:
+        print_table(("CATEGORY", "POLICY"), sorted(policies.items()))
+
+
+@accounts.command(
     "smpp",
     epilog=examples(
         "chappe accounts smpp shop --system-id shop1",
@@ -332,6 +379,18 @@ def _list_customers(name: str, as_json: bool, database: str | None, config: Path
         for one, waiting in found
     ]
     print_table(("SYSTEM ID", "KIND", "FAMILY", "PASSWORD OF", "STILL TO BE TOLD"), rows)
+
+
+def _check_category(text: str) -> None:
+    from chappe.core.errors import Invalid
+    from chappe.flow.accept import check_name
+
+    try:
+        name = check_name(text, 45, "category")
+    except Invalid:
+        name = None
+    if name is None:
+        raise click.BadParameter("a category as sends name it", param_hint="CATEGORY")
 
 
 async def _account(store: Store, name: str) -> Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,6 +11,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from bench.generator import Call, Generators, LoadError
+from bench.http_load import Connection, read
 from bench.measure import CONNECTIONS, Bench, Progress, Round, Row
 from bench.servers import ACCOUNT
 from bench.stored import Stored, Stores
@@ -18,6 +20,8 @@ from chappe.core.ports import Store
 from chappe.storage.sqlite import open_sqlite
 
 STATUS = "/v2/messages/status"
+BULK, BULK_CALLS = 10_000, 5
+"""The most that one call may ask for; and how many calls make a round."""
 
 BY_ID, BY_NUMBER, ABSENT = "by id", "by number", "by absent number"
 WAYS = (BY_ID, BY_NUMBER, ABSENT)
@@ -39,6 +43,9 @@ async def over_http(bench: Bench, stores: Stores) -> list[Row]:
                     for seed in range(bench.scale.rounds)
                 ]
                 rows.append(Row("lookups-http", what, rounds))
+            what = f"bulk status, {BULK:,} numbers in a call, {count:,} stored"
+            bulk = [await _bulk(stored, seed, bench.begin(what)) for seed in range(bench.scale.rounds)]
+            rows.append(Row("lookups-http", what, bulk, per_call=True))
         finally:
             stored.server.stop()
     return rows
@@ -51,6 +58,22 @@ async def _get(stored: Stored, way: str, targets: Sequence[str], progress: Progr
         began, cpu = time.perf_counter(), server.cpu_seconds()
         load_cpu = await load.run(progress)
         return Round(len(calls), time.perf_counter() - began, server.cpu_seconds() - cpu, load_cpu)
+
+
+async def _bulk(stored: Stored, seed: int, progress: Progress) -> Round:
+    server, connection = stored.server, Connection(stored.server.base_url, stored.key)
+    body = json.dumps({"identifiers": _targets(stored, BY_NUMBER, BULK, seed)}).encode()
+    try:
+        began, cpu = time.perf_counter(), server.cpu_seconds()
+        for done in range(BULK_CALLS):
+            statuses = read(await connection.post(f"{STATUS}/bulk", body))["statuses"]
+            progress(done / BULK_CALLS)
+        measured = Round(BULK_CALLS, time.perf_counter() - began, server.cpu_seconds() - cpu)
+    finally:
+        connection.close()
+    if len(statuses) != BULK or None in statuses:
+        raise LoadError(f"{BULK} statuses were to be found")
+    return measured
 
 
 async def at_the_store(bench: Bench, stores: Stores) -> list[Row]:

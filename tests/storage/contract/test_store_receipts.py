@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, permutations
 
 import pytest
 from store_scene import (
@@ -292,6 +293,27 @@ async def test_late_receipt_does_not_undo_a_proven_failure(scene: Scene) -> None
     await scene.store.settle([a_receipt("A1", Verdict.FAILED)], SOON)
     assert await scene.store.settle([a_receipt("A1", Verdict.DELIVERED)], SOON) == []
     assert await scene.state(message) is State.ERROR
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "all at once"])
+async def test_of_receipts_that_contradict_each_other_the_first_proof_stands(scene: Scene, together: bool) -> None:
+    ends = {
+        Verdict.DELIVERED: Delivery.DELIVERED,
+        Verdict.NOT_ASSIGNED: Delivery.BOUNCED,
+        Verdict.EXPIRED: Delivery.PRESUMED_LOST,
+        Verdict.FAILED: Delivery.ERROR,
+    }
+    pairs = list(permutations(ends, 2))
+    messages = [await scene.hand_over(f"A{n}", number=f"+336120{n:05}") for n in range(len(pairs))]
+    receipts = [
+        [a_receipt(f"A{n}", verdict, at=SOON + later, number=f"+336120{n:05}") for later, verdict in enumerate(pair)]
+        for n, pair in enumerate(pairs)
+    ]
+    for batch in [list(chain(*receipts))] if together else zip(*receipts, strict=True):
+        await scene.store.settle(batch, SOON + 1)
+    found = {pair: (await scene.read(id_)).delivery for pair, id_ in zip(pairs, messages, strict=True)}
+    mended = {(Verdict.EXPIRED, Verdict.DELIVERED): Delivery.DELIVERED}  # EXPIRED proves nothing
+    assert found == {pair: mended.get(pair, ends[pair[0]]) for pair in pairs}
 
 
 # --- parts -------------------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ def customer_receipts() -> str:
 
 
 def settings() -> str:
-    return _settings_of(Settings, "CHAPPE_{}", leave_out={"operators"})
+    return _settings_of(Settings, "CHAPPE_{}", leave_out={"operators", "routes"})
 
 
 def operator_settings() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chappe.cluster.postgres import DATABASE
 from chappe.core.message import Answered, AttemptReport, Holder
+from chappe.core.routing import Portion
 from chappe.storage.postgres import open_postgres
 from proofs.findings import Findings, Report, silent
 from proofs.stores import a_send, database, now_ms
@@ -89,7 +90,7 @@ async def _claim_all(url: str, name: str, nodes: int) -> None:
     epoch = await store.lease(name, holder, 600_000, now_ms())
     assert epoch is not None
     count, total = 0, 0
-    while claimed := await store.claim(name, epoch, "live", WINDOW, now_ms()):
+    while claimed := await store.claim(name, epoch, [Portion("live")], WINDOW, now_ms()):
         count += len(claimed)
         total += sum(submission.attempt.message for submission in claimed)
         reports = [

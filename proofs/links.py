@@ -31,6 +31,7 @@ from chappe.core.message import (
     Submission,
 )
 from chappe.core.ports import Store
+from chappe.core.routing import Portion
 from chappe.flow import sweep
 from chappe.flow.dispatch import Dispatcher
 from chappe.flow.settle import Settlement
@@ -167,7 +168,7 @@ class _Line:
                 on_room=lambda: self.dispatcher.wake(),
             )
             self._connector.epoch = await self._store.open_connector(self._name, now_ms())
-            self.dispatcher = Dispatcher(self._store, self, self._name, now_ms)
+            self.dispatcher = Dispatcher(self._store, self, lambda: [Portion(self._name)], now_ms)
             for work in (self._connector.run(), self.dispatcher.run()):
                 stack.push_async_callback(_end, asyncio.create_task(work))
             self._stack = stack.pop_all()

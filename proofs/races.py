@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chappe.core.lifecycle import public_state
 from chappe.core.message import Answered, AttemptReport, ReceiptReport, Report, Submission, Verdict
+from chappe.core.routing import Portion
 from chappe.storage.postgres import PostgresStore, open_postgres
 from proofs import findings as found
 from proofs.stores import a_send, database, now_ms
@@ -33,7 +34,7 @@ async def prove(folder: Path, *, races: int, seed: int, report: found.Report = f
         for first in range(0, races, AT_ONCE):
             upto = min(races, first + AT_ONCE)
             await asyncio.gather(*(here.accept(a_send(account, number)) for number in range(first, upto)))
-            claimed = await here.claim(CONNECTOR, epoch, "live", AT_ONCE, now_ms())
+            claimed = await here.claim(CONNECTOR, epoch, [Portion("live")], AT_ONCE, now_ms())
             await _race(here, there, claimed, chance)
             read = await asyncio.gather(*(here.find_message(account, sub.attempt.message) for sub in claimed))
             states.update(public_state(message).name.lower() for message in read if message is not None)

@@ -6,6 +6,8 @@ import pytest
 
 from chappe.connectors.smpp import SmppSettings
 from chappe.connectors.smpp_settings import LongMessages
+from chappe.core.message import Family
+from chappe.core.routing import LIVE, Member, Route
 from chappe.core.text import BARE, LATIN_1, PLAIN, WHOLE, WIDE
 from chappe.settings import Settings, SettingsError, load_settings
 
@@ -335,3 +337,81 @@ def test_door_for_customers_is_shut_unless_it_has_an_address(config: Path) -> No
     assert load_settings(environ={"CHAPPE_SMPP_PLAINTEXT": "true"}).smpp_plaintext is True
     with pytest.raises(SettingsError, match="CHAPPE_SMPP_LISTEN must be HOST:PORT"):
         load_settings(environ={"CHAPPE_SMPP_LISTEN": "2775"})
+
+
+# --- routes ------------------------------------------------------------------------------------------
+
+TWO = ORANGE + ORANGE.replace("orange", "sfr")
+
+
+def test_routes_are_read_in_the_order_of_the_file(config: Path) -> None:
+    config.write_text(
+        TWO
+        + """
+[routes.otp]
+families = ["notification"]
+categories = ["otp"]
+prefixes = ["+33", "+32"]
+accounts = ["shop"]
+senders = ["SHOP"]
+through = [{ operator = "orange", weight = 7 }, { operator = "sfr", priority = 2 }]
+
+[routes.live]
+through = ["sfr"]
+
+[routes.abroad]
+prefixes = ["+32"]
+through = ["orange"]
+"""
+    )
+    settings = load_settings(config, environ={})
+    otp = Route(
+        "otp",
+        (Member("orange", 1, 7), Member("sfr", 2, 0)),
+        prefixes=("+33", "+32"),
+        families=(Family.NOTIFICATION,),
+        categories=("otp",),
+        accounts=("shop",),
+        senders=("SHOP",),
+    )
+    assert settings.rules == [otp, Route("abroad", (Member("orange"),), prefixes=("+32",))]
+    assert settings.live == Route(LIVE, (Member("sfr"),))
+
+
+def test_what_takes_no_route_leaves_through_all_operators(config: Path) -> None:
+    config.write_text(TWO)
+    settings = load_settings(config, environ={})
+    assert (settings.rules, settings.live) == ([], Route(LIVE, (Member("orange"), Member("sfr"))))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[routes.a]\nprefixes = ['+33']", "route a: through is missing"),
+        ("[routes.a]\nthrough = ['free']", "settings: routes.a.through: there is no operator free"),
+        ("[routes.a]\nthrough = []", "chappe.toml: routes.a.through must be a list of operators, such as"),
+        (
+            "[routes.a]\nthrough = [{ operator = 'orange', weight = 101 }]",
+            "chappe.toml: routes.a.through must be a list of operators, such as",
+        ),
+        ("[routes.a]\nthrough = ['sfr', 'sfr']", "chappe.toml: routes.a.through: through names an operator twice"),
+        (
+            "[routes.a]\nthrough = ['sfr']\nprefixes = ['33']",
+            "chappe.toml: routes.a.prefixes must be beginnings of international numbers, such as",
+        ),
+        (
+            "[routes.a]\nthrough = ['sfr']\nfamilies = ['sms']",
+            'chappe.toml: routes.a.families must be "notification" and "marketing"',
+        ),
+        ("[routes.a]\nvia = ['sfr']", "chappe.toml: routes.a.via: no such setting"),
+        (
+            "[routes.live]\nthrough = ['sfr']\nsenders = ['SHOP']",
+            "chappe.toml: routes.live.through: through is all that [routes.live] may say",
+        ),
+        ("[routes.simulator]\nthrough = ['sfr']", "chappe.toml: routes.simulator.through: a route's name"),
+        ("routes = 1", "chappe.toml: routes are tables, one [routes.NAME] for each"),
+    ],
+)
+def test_wrong_route_is_refused_by_its_name(config: Path, table: str, said: str) -> None:
+    config.write_text(f"{table}\n{TWO}" if table.startswith("routes") else f"{TWO}\n{table}\n")
+    assert wrong(config).startswith(said)

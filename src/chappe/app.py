@@ -22,7 +22,8 @@ import string
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,15 +33,16 @@ from chappe.api.services import Services
 from chappe.api.tls import Certificate
 from chappe.connectors.smpp import SmppConnector, SmppSettings
 from chappe.core import hours
+from chappe.core.campaigns import PAUSED
 from chappe.core.errors import ChappeError
 from chappe.core.figures import Figures, limit_sentence
 from chappe.core.message import Event, Holder, Inbound, Submission
 from chappe.core.ports import Store
+from chappe.core.routing import LIVE, SIMULATOR, Member, Portion, Route, portions
 from chappe.core.steering import Steered, Told
 from chappe.core.targets import parse_networks
 from chappe.customers.server import CustomerServer
 from chappe.flow import inbound, sweep
-from chappe.flow.accept import LIVE, SIMULATOR
 from chappe.flow.campaigns import Runner
 from chappe.flow.dispatch import Dispatcher
 from chappe.flow.hold import Watch
@@ -146,8 +148,12 @@ class Node:
         """Where customers bind."""
         self.store: Store
         self.simulator: Simulator
-        self._operators: dict[str, tuple[SmppSettings, str]] = {}
-        """Connector → its settings and its route."""
+        self._operators: dict[str, SmppSettings] = {}
+        """Connector → its settings."""
+        self._routes: list[Route] = []
+        """Those of the settings, and `live` for what takes none of them, by all operators if it has no table."""
+        self._orphans: list[Route] = []
+        """On which something waits although no rule is left that says for whom: it leaves as from `live`."""
         self._shared: list[str] = []
         """Those that the nodes share."""
         self._lines: dict[str, _Line] = {}
@@ -230,14 +236,16 @@ class Node:
             mention=settings.mention,
             wake=self._wake,
             cut=settings.cut,
+            routes=settings.rules,
         )
         self._run_for_ever("campaigns", self._campaigns.run())
         self._run_for_ever("sweep", sweep.run(self.store, _now_ms, self._publish, self._wake_all))
         # Nodes that share a database have a simulator each, and each simulator its own ids.
         simulator = SIMULATOR if settings.database_path is not None else f"{SIMULATOR}@{node}"
-        self._operators = {operator.name: (operator, LIVE) for operator in settings.operators}
+        self._operators = {operator.name: operator for operator in settings.operators}
         self._shared = list(self._operators)
-        self._operators[simulator] = (_to_simulator(simulator, settings, simulator_port), SIMULATOR)
+        self._operators[simulator] = _to_simulator(simulator, settings, simulator_port)
+        self._routes = [*settings.rules, settings.live, Route(SIMULATOR, (Member(simulator),))]
         self._leases = Leases(
             self.store,
             Holder(node, secrets.token_hex(8)),
@@ -253,7 +261,9 @@ class Node:
         stack.push_async_callback(self._drain)
         self._notifier = Notifier(self.store, Child(Start(allow=settings.webhook_networks)), _now_ms)
         self._notifying = self._run_for_ever("notifier", self._notifier.run())
-        self._helm = Helm(self.store, node, _now_ms, on_steered=self._steer, figures=self._figures)
+        self._helm = Helm(
+            self.store, node, _now_ms, on_steered=self._steer, on_queued=self._see_routes, figures=self._figures
+        )
         await self._helm.look()
         await self._leases.beat()
         self._run_for_ever("leases", self._leases.run())
@@ -268,6 +278,7 @@ class Node:
             public_url=settings.public_url,
             links_url=settings.links_url,
             default_validity_ms=settings.default_validity_seconds * 1000,
+            routes=settings.rules,
             cut=settings.cut,
             wake=self._wake,
             readiness=self._readiness,
@@ -332,7 +343,7 @@ class Node:
 
     def _take(self, name: str, epoch: int) -> None:
         """Runs a connector that is ours now, and keeps it busy from its route."""
-        operator, route = self._operators[name]
+        operator = self._operators[name]
         settlement = Settlement(self.store, _now_ms, self._publish)
         connector = SmppConnector(
             operator,
@@ -347,7 +358,7 @@ class Node:
         if self._told.get(name) is Told.PAUSE:
             connector.pause()
         line = self._lines[name] = _Line(connector, self._leases)
-        line.dispatcher = Dispatcher(self.store, line, route, _now_ms)
+        line.dispatcher = Dispatcher(self.store, line, partial(self._portions, name), _now_ms)
         line.tasks = (
             self._run_for_ever(f"connector {name}", connector.run()),
             self._run_for_ever(f"dispatch {name}", line.dispatcher.run()),
@@ -395,11 +406,38 @@ class Node:
         drained = {name for name, told in self._told.items() if told is Told.DRAIN and name not in self._lines}
         self._leases.assign([name for name in self._shared if name not in drained])
 
-    def _figures(self) -> Mapping[str, tuple[str, Figures]]:
+    def _figures(self) -> Mapping[str, tuple[Sequence[str], Figures]]:
         return {
-            line.name: (self._operators[line.name][1], line.connector.figures())
+            line.name: (self._routes_of(line.name), line.connector.figures())
             for line in [*self._lost, *self._lines.values()]
         }
+
+    # --- routes ---
+
+    def _portions(self, name: str) -> Sequence[Portion]:
+        """What this connector may take at the moment."""
+        able = {line.name for line in self._lines.values() if line.connector.able and self._leases.holds(line.name)}
+        if self._helm is not None:
+            able |= self._helm.able_elsewhere
+        return portions([*self._routes, *self._orphans], name, able)
+
+    def _routes_of(self, name: str) -> list[str]:
+        return [
+            route.name
+            for route in (*self._routes, *self._orphans)
+            if name in {member.connector for member in route.members}
+        ]
+
+    def _see_routes(self, queued: Sequence[str]) -> None:
+        known = {route.name for route in self._routes}
+        orphans = [name for name in queued if name not in known and not name.startswith(PAUSED)]
+        if orphans != [route.name for route in self._orphans]:
+            self._orphans = [replace(self.settings.live, name=name) for name in orphans]
+            if orphans:
+                log.warning(
+                    "no route of these names is set: what waits there leaves as from live", extra={"routes": orphans}
+                )
+                self._wake_all()
 
     async def _hide(self) -> None:
         if self._helm is not None:
@@ -469,7 +507,7 @@ class Node:
     def _wake(self, route: str) -> None:
         self._wake_notifier()  # accepted: the first of its events
         for line in self._lines.values():
-            if self._operators[line.name][1] == route:
+            if route in self._routes_of(line.name):
                 line.wake()
 
     def _wake_campaigns(self) -> None:
@@ -489,7 +527,7 @@ class Node:
             "connectors": {
                 name: "bound" if line.connector.bound else "unbound" for name, line in sorted(self._lines.items())
             },
-            "limits": {name: limit_sentence(of) for name, (_, of) in sorted(figures.items())},
+            "limits": {name: limit_sentence(of) for name, of in sorted(figures.items())},
         }
 
 

@@ -23,8 +23,10 @@ from msgspec import Meta
 from chappe.connectors.smpp import SmppSettings
 from chappe.core.errors import ChappeError, Invalid
 from chappe.core.optout import LONGEST_MENTION, Mention, mention_of, read_mention
+from chappe.core.routing import LIVE, Member, Route
 from chappe.core.targets import parse_networks
 from chappe.core.text import PLAIN, Cut
+from chappe.routes import RouteSettings
 
 _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
 _LISTEN = rf"\A(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):{_PORT}\Z"
@@ -95,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How people stop marketing, for accounts that did not decide; see `mention`."""
     operators: tuple[SmppSettings, ...] = ()
     """The tables `[operators.NAME]`, in the order of the file."""
+    routes: tuple[RouteSettings, ...] = ()
+    """The tables `[routes.NAME]`, likewise: the first whose conditions a message meets is its route."""
 
     def __post_init__(self) -> None:
         try:
@@ -111,6 +115,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
             raise ValueError(f"{given} needs {missing} beside it")
+        known = {operator.name for operator in self.operators}
+        for route in self.routes:
+            unknown = [member.operator for member in route.members if member.operator not in known]
+            if unknown:
+                raise ValueError(f"routes.{route.name}.through: there is no operator {unknown[0]}")
         ways = {operator.long_messages[:3]: operator.name for operator in self.operators}  # udh8 and udh16 are one
         if len(ways) > 1:
             raise ValueError(
@@ -122,6 +131,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def cut(self) -> Cut:
         """How texts have to be cut so that each of the operators can carry them."""
         return Cut(reduce(or_, (operator.cut for operator in self.operators), PLAIN))
+
+    @property
+    def rules(self) -> list[Route]:
+        """The routes that messages are chosen for, in their order."""
+        return [table.route() for table in self.routes if table.name != LIVE]
+
+    @property
+    def live(self) -> Route:
+        """The route of all other messages: through all operators, if it has no table."""
+        tables = (table.route() for table in self.routes if table.name == LIVE)
+        return next(tables, Route(LIVE, tuple(Member(operator.name) for operator in self.operators)))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -172,7 +192,8 @@ def load_settings(
         if value is not None:
             given[(name,)] = _Given(value, f"--{name.replace('_', '-')}")
     own = {path[0]: entry for path, entry in given.items() if len(path) == 1}
-    return _build(Settings, own, "settings", {"operators": tuple(_operators(given))})
+    operators, routes = _tables(given, "operators", SmppSettings), _tables(given, "routes", RouteSettings)
+    return _build(Settings, own, "settings", {"operators": tuple(operators), "routes": tuple(routes)})
 
 
 # --- where settings come from ------------------------------------------------------------------------
@@ -188,7 +209,9 @@ class _Given:
 
 
 _Path = tuple[str, ...]
-"""A setting's name, or ("operators", NAME, key)."""
+"""A setting's name, or ("operators" or "routes", NAME, key)."""
+
+_KINDS: Mapping[str, str] = {"operators": "an operator", "routes": "a route"}
 
 _OF_THE_COMMANDS = frozenset({"CHAPPE_CONFIG", "CHAPPE_URL", "CHAPPE_API_KEY", "CHAPPE_CACERT"})
 _OF_KUBERNETES = r"CHAPPE_(SERVICE_(HOST|PORT)(_.*)?|PORT(_[0-9]+_.*)?)"
@@ -205,17 +228,17 @@ def _from_file(config: Path) -> dict[_Path, _Given]:
         raise SettingsError(f"{config}: {error.strerror}") from error
     except ValueError as error:  # not UTF-8, not TOML
         raise SettingsError(f"{config} is not a TOML file: {error}") from error
-    tables = document.pop("operators", {})
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise SettingsError(f"{config}: operators are tables, one [operators.NAME] for each")
-    given: dict[_Path, _Given] = {
-        (key,): _Given(value, f"{config}: {key}", is_text=False) for key, value in document.items()
-    }
-    for name, table in tables.items():
-        if not table:
-            raise SettingsError(f"{config}: operators.{name} is empty")
-        for key, value in table.items():
-            given["operators", name, key] = _Given(value, f"{config}: operators.{name}.{key}", is_text=False)
+    given: dict[_Path, _Given] = {}
+    for kind in _KINDS:
+        tables = document.pop(kind, {})
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+            raise SettingsError(f"{config}: {kind} are tables, one [{kind}.NAME] for each")
+        for name, table in tables.items():
+            if not table:
+                raise SettingsError(f"{config}: {kind}.{name} is empty")
+            for key, value in table.items():
+                given[kind, name, key] = _Given(value, f"{config}: {kind}.{name}.{key}", is_text=False)
+    given |= {(key,): _Given(value, f"{config}: {key}", is_text=False) for key, value in document.items()}
     return given
 
 
@@ -240,19 +263,20 @@ def _from_environment(environ: Mapping[str, str]) -> dict[_Path, _Given]:
 T = TypeVar("T")
 
 
-def _operators(given: Mapping[_Path, _Given]) -> Iterable[SmppSettings]:
+def _tables(given: Mapping[_Path, _Given], kind: str, type_: type[T]) -> Iterable[T]:
+    """In their order."""
     tables: dict[str, dict[str, _Given]] = {}
     for path, entry in given.items():
-        if len(path) == 3:
+        if len(path) == 3 and path[0] == kind:
             tables.setdefault(path[1], {})[path[2]] = entry
     for name, table in tables.items():
         if name == "simulator" or not re.fullmatch("[a-z][a-z0-9-]{0,31}", name):
             where = next(iter(table.values())).origin
             raise SettingsError(
-                f"{where}: an operator's name is made of lower-case letters, digits and hyphens, begins with a letter "
-                f'and is not "simulator", not {name!r}'
+                f"{where}: {_KINDS[kind]}'s name is made of lower-case letters, digits and hyphens, begins with a "
+                f'letter and is not "simulator", not {name!r}'
             )
-        yield _build(SmppSettings, table, f"operator {name}", {"name": name})
+        yield _build(type_, table, f"{kind.removesuffix('s')} {name}", {"name": name})
 
 
 def _build(kind: type[T], given: Mapping[str, _Given], what: str, already: Mapping[str, object]) -> T:

@@ -27,6 +27,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.ports import Store
+from chappe.core.routing import Portion
 from chappe.flow.live import Live
 from chappe.flow.rates import Rates
 from chappe.storage.sqlite import open_sqlite
@@ -95,7 +96,7 @@ class Scene:
     async def claim(self) -> list[Submission]:
         """Everything due on the live route."""
         self.epoch = self.epoch or await self.store.open_connector("operator", self.now)
-        return await self.store.claim("operator", self.epoch, "live", 100, self.now)
+        return await self.store.claim("operator", self.epoch, [Portion("live")], 100, self.now)
 
     async def answer(self, submission: Submission, carrier_id: str) -> None:
         """The operator takes charge of a part."""

@@ -16,6 +16,7 @@ from chappe.core.ids import Kind, hex_id
 from chappe.core.lists import ListId
 from chappe.core.message import Answered, AttemptReport, NotAccepted, Submission
 from chappe.core.personalise import FieldType
+from chappe.core.routing import Portion
 from chappe.flow.campaigns import Runner
 
 CREATE = "/v2/marketing/campaigns"
@@ -331,7 +332,7 @@ async def test_cancelled_campaign_says_how_many_will_not_leave(house: House) -> 
     await house.ask("POST", f"/v2/campaigns/{campaign}/send")
     await house.run()
     epoch = await house.scene.store.open_connector("operator", NOW)
-    await house.scene.store.claim("operator", epoch, "live", 2, NOW)
+    await house.scene.store.claim("operator", epoch, [Portion("live")], 2, NOW)
     answer = await house.ask("POST", f"/v2/campaigns/{campaign}/cancel")
     assert answer == {"id": campaign, "state": "CANCELLED", "cancelled": 4}
     await house.run()

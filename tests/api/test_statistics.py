@@ -8,6 +8,7 @@ import pytest
 from api_scene import HOUR, KEY, NOW, NUMBER, SECOND, SEND, SEND_MARKETING, STRANGER_KEY, TEST_KEY, Scene, open_scene
 
 from chappe.core.message import Verdict
+from chappe.core.routing import Portion
 
 OTHER_NUMBER = "+33687654321"
 STATS = "/v2/messages/stats"
@@ -119,7 +120,7 @@ async def test_without_an_operator_a_live_key_sees_what_it_sends(scene: Scene) -
     scene.services.live_route = "simulator"
     await scene.sent()
     epoch = await scene.store.open_connector("simulator", scene.now)
-    await scene.store.claim("simulator", epoch, "simulator", 10, scene.now)
+    await scene.store.claim("simulator", epoch, [Portion("simulator")], 10, scene.now)
     assert (await get(scene, ACCOUNT))["sent"] == 1
 
 

@@ -22,6 +22,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.receipts import IdForm
+from chappe.core.routing import Portion
 from chappe.storage.sqlite import open_sqlite
 
 pytest_plugins = ("cli_fixtures",)
@@ -49,7 +50,7 @@ async def _hand_over(at: int) -> None:
     send = SendMessage(account, NUMBER, Family.NOTIFICATION, "Bonjour", 1, "live", False, policy, at, at, 48 * HOUR)
     await store.accept(send)
     epoch = await store.open_connector("op", at)
-    [submission] = await store.claim("op", epoch, "live", 1, at)
+    [submission] = await store.claim("op", epoch, [Portion("live")], 1, at)
     message, part, attempt = submission.key
     receipt = ReceiptReport("op", "43981", at, Verdict.DELIVERED, "delivered", None, None)
     other = ReceiptReport("op", "\x1b[2J", at, Verdict.DELIVERED, "delivered", None, NUMBER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.optout import Mention
+from chappe.core.routing import Portion, Route
 from chappe.core.text import PLAIN, Cut
 from chappe.customers.passwords import digest_of
 from chappe.customers.server import CustomerServer
@@ -44,6 +45,7 @@ DIGEST = digest_of(PASSWORD, SALT)
 @dataclass
 class OurTerms:
     live_route: str = "live"
+    routes: Sequence[Route] = ()
     links_base: str | None = None
     default_validity_ms: int = 48 * 3_600_000
     stop_mention: Mention | None = None
@@ -108,7 +110,7 @@ class Scene:
 
     async def end(self, verdict: Verdict = Verdict.DELIVERED) -> None:
         """Everything that is due leaves, and its receipts come."""
-        for submission in await self.store.claim("operator", self.epoch, "live", 1_000, self.now):
+        for submission in await self.store.claim("operator", self.epoch, [Portion("live")], 1_000, self.now):
             self.carriers += 1
             message, part, attempt = submission.key
             fact = Answered(part, attempt, self.now, f"A{self.carriers}")

@@ -13,6 +13,7 @@ from chappe.core.customers import PARTS_WAIT_MS
 from chappe.core.errors import StoreUnavailable
 from chappe.core.limits import Limits as AccountLimits
 from chappe.core.message import Family, Verdict
+from chappe.core.routing import Portion
 from chappe.core.rules import Listing
 from chappe.core.text import concatenation_header, encode, segment
 from chappe.customers import server as served
@@ -137,7 +138,7 @@ async def test_submit_after_a_new_password_is_not_taken(scene: Scene) -> None:
     response = application.request(a_submit())
     await asyncio.wait_for(application.closed.wait(), 20)
     assert not response.done() or response.result().command_status == Status.ESME_RMSGQFUL
-    assert await scene.store.claim("operator", scene.epoch, "live", 10, scene.now) == []
+    assert await scene.store.claim("operator", scene.epoch, [Portion("live")], 10, scene.now) == []
 
 
 # --- submitting ----------------------------------------------------------------------------------------
@@ -368,7 +369,7 @@ async def test_whole_message_whose_joining_failed_is_joined_later(
             status, id_ = await application.submit(esm_class=0x40, short_message=part)
             assert status == 0
             ids.append(id_)
-    assert await scene.store.claim("operator", scene.epoch, "live", 10, scene.now) == []
+    assert await scene.store.claim("operator", scene.epoch, [Portion("live")], 10, scene.now) == []
     scene.now += PARTS_WAIT_MS // 2
     await scene.server.tidy()
     await scene.end()

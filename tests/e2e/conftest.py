@@ -14,6 +14,7 @@ import pytest
 
 from chappe.app import Node
 from chappe.connectors.smpp import SmppSettings
+from chappe.routes import RouteSettings
 from chappe.settings import Settings
 
 PATIENCE_SECONDS = 30
@@ -67,13 +68,16 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 def start_node(tmp_path: Path, stack: AsyncExitStack) -> StartNode:
     """Starts a server on the test's database; without operators everything goes to the simulator."""
 
-    async def start(*operators: SmppSettings, validity_seconds: int = 600) -> Node:
+    async def start(
+        *operators: SmppSettings, validity_seconds: int = 600, routes: tuple[RouteSettings, ...] = ()
+    ) -> Node:
         settings = Settings(
             listen="127.0.0.1:0",
             database=f"sqlite:///{tmp_path / 'chappe.db'}",
             default_validity_seconds=validity_seconds,
             simulator_response_seconds=0.5,
             operators=operators,
+            routes=routes,
         )
         return await stack.enter_async_context(Node(settings))
 

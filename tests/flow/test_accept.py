@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from chappe.core.message import (
     TrackedLink,
 )
 from chappe.core.optout import Mention, mention_of
+from chappe.core.routing import Member, Route
 from chappe.core.text import BARE, PLAIN, WHOLE, WIDE, Cut
 from chappe.flow.accept import (
     FURTHEST_DATE_MS,
@@ -40,6 +41,7 @@ VALIDITY_MS = 48 * HOUR
 @dataclass
 class OurTerms:
     live_route: str = "live"
+    routes: Sequence[Route] = ()
     links_base: str | None = "https://s.example"
     default_validity_ms: int = VALIDITY_MS
     stop_mention: Mention | None = None
@@ -346,3 +348,17 @@ def test_marketing_too_long_for_its_mention_is_refused() -> None:
     with pytest.raises(Invalid) as caught:
         marketing(terms=OurTerms(stop_mention=mention_of("36111")), message="a" * 153 * MAX_PARTS)
     assert (caught.value.code, caught.value.field) == (32, "message")
+
+
+def test_message_takes_the_route_whose_conditions_it_meets() -> None:
+    members = (Member("orange"),)
+    routes = [
+        Route("otp", members, categories=("otp",), accounts=("acme",), senders=("SHOP",)),
+        Route("mainland", members, prefixes=("+336",), families=(Family.MARKETING,)),
+    ]
+    terms = OurTerms(routes=routes)
+    assert check(terms=terms, category="otp", sender="SHOP").route == "otp"
+    assert check(terms=terms, category="otp").route == "live"
+    assert check(terms=terms, family=Family.MARKETING).route == "mainland"
+    assert check(terms=terms, family=Family.MARKETING, test=True).route == "simulator"
+    assert check(terms=OurTerms(live_route="simulator", routes=routes), family=Family.MARKETING).route == "simulator"

@@ -20,6 +20,7 @@ from chappe.core.lists import FieldId, ListId
 from chappe.core.message import Account, Family, InDoubtPolicy, NotAccepted, Settings
 from chappe.core.optout import Mention
 from chappe.core.personalise import FieldType, UnknownField
+from chappe.core.routing import Portion
 from chappe.core.rules import Listing
 from chappe.flow import campaigns
 from chappe.flow.campaigns import Runner, Writer, dry_run, ends_at, make_writer, send, write_test
@@ -93,7 +94,7 @@ class Scene:
         epoch = await self.store.open_connector("op", self.now)
         claimed = 0
         while (due_at := await self.store.next_due("live")) is not None and due_at <= self.now:
-            claimed += len(await self.store.claim("op", epoch, "live", 100, self.now))
+            claimed += len(await self.store.claim("op", epoch, [Portion("live")], 100, self.now))
         return claimed
 
 
@@ -382,7 +383,7 @@ async def test_cancelled_in_the_middle_it_ends_and_its_counters_agree(scene: Sce
     runner = scene.runner()
     await until_quiet(runner)
     epoch = await scene.store.open_connector("op", NOW)
-    left = len(await scene.store.claim("op", epoch, "live", 12, NOW))
+    left = len(await scene.store.claim("op", epoch, [Portion("live")], 12, NOW))
     await scene.store.change_campaign(scene.account.id, campaign, Wish.CANCEL, NOW)
     await until_quiet(runner)
     found = await scene.find(campaign)

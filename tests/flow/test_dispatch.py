@@ -23,8 +23,9 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.ports import Sending
+from chappe.core.routing import Portion
 from chappe.flow import dispatch, settle, sweep
-from chappe.flow.dispatch import Dispatcher
+from chappe.flow.dispatch import Dispatcher, seconds_until
 from chappe.flow.settle import Settlement
 from chappe.storage.sqlite import SqliteStore, open_sqlite
 
@@ -99,7 +100,7 @@ async def a_line(store: SqliteStore, window: int = 10) -> Line:
 async def test_claims_only_what_the_window_has_room_for(store: SqliteStore) -> None:
     await accept(store, 5)
     line = await a_line(store, window=3)
-    dispatcher = Dispatcher(store, line, "live", lambda: NOW)
+    dispatcher = Dispatcher(store, line, lambda: [Portion("live")], lambda: NOW)
     assert [await dispatcher.step(), await dispatcher.step()] == [3, 0]
     assert (await store.count_pending())["queued"] == 2
 
@@ -108,7 +109,7 @@ async def test_what_could_not_be_written_is_queued_again_and_in_no_doubt(store: 
     await accept(store, 5)
     line = await a_line(store)
     line.writes = 2
-    await Dispatcher(store, line, "live", lambda: NOW).step()
+    await Dispatcher(store, line, lambda: [Portion("live")], lambda: NOW).step()
     pending = await store.count_pending()
     assert (pending["queued"], pending["pending"], pending["in_doubt"]) == (3, 2, 0)
 
@@ -120,7 +121,7 @@ async def test_runs_through_outages_of_the_store_and_stops_when_told(
     await accept(store, 5)
     line = await a_line(store, window=100)
     away = Outage(store, times=3)
-    dispatcher = Dispatcher(away, line, "live", lambda: NOW)  # type: ignore[arg-type]  # the store, with outages
+    dispatcher = Dispatcher(away, line, lambda: [Portion("live")], lambda: NOW)  # type: ignore[arg-type]  # the store, with outages
     running = asyncio.create_task(dispatcher.run())
     async with asyncio.timeout(10):
         while len(line.written) < 5:
@@ -137,7 +138,7 @@ async def test_scheduled_part_is_claimed_when_it_is_due(store: SqliteStore) -> N
     await accept(store, due_at=NOW + 20)
     line = await a_line(store)
     clock = iter(range(NOW, NOW + 1_000, 10))
-    dispatcher = Dispatcher(store, line, "live", lambda: next(clock))
+    dispatcher = Dispatcher(store, line, lambda: [Portion("live")], lambda: next(clock))
     running = asyncio.create_task(dispatcher.run())
     async with asyncio.timeout(10):
         while not line.written:
@@ -153,7 +154,7 @@ async def test_answers_are_kept_until_stored_and_receipts_are_refused_meanwhile(
     monkeypatch.setattr(settle, "RETRY_SECONDS", 0.01)
     await accept(store)
     line = await a_line(store)
-    await Dispatcher(store, line, "live", lambda: NOW).step()
+    await Dispatcher(store, line, lambda: [Portion("live")], lambda: NOW).step()
     told: list[Event] = []
     away = Outage(store, times=3)
     settlement = Settlement(away, lambda: NOW, told.extend)  # type: ignore[arg-type]  # the store, with outages
@@ -174,3 +175,23 @@ async def test_sweep_ends_what_time_has_ended_in_batches(store: SqliteStore) -> 
     assert looked_at == 3
     assert [event.state for event in told] == [State.ERROR] * 3
     assert woken == [True]
+
+
+async def test_dispatcher_that_may_take_nothing_claims_nothing_and_waits_to_be_woken(store: SqliteStore) -> None:
+    await accept(store, 2)
+    line = await a_line(store)
+    mine: list[Portion] = []
+    dispatcher = Dispatcher(store, line, lambda: mine, lambda: NOW)
+    assert await dispatcher.step() == 0
+    mine.append(Portion("live"))
+    assert await dispatcher.step() == 2
+
+
+@pytest.mark.parametrize(
+    ("due_in_ms", "patience_ms", "seconds"),
+    [(300, 0, 0.3), (300, 2_000, 0.3), (-500, 2_000, 1.5), (-500, 0, -0.5), (0, 2_000, 2.0)],
+)
+def test_there_may_be_something_to_take_once_a_part_is_due_or_anybodys(
+    due_in_ms: int, patience_ms: int, seconds: float
+) -> None:
+    assert seconds_until(NOW + due_in_ms, Portion("live", patience_ms=patience_ms), NOW) == seconds

@@ -33,10 +33,11 @@ from chappe.core.ids import Kind, hex_id, read_hex_id
 from chappe.core.lists import LIST_NOT_FOUND, ListId
 from chappe.core.message import Family, Key, Reply
 from chappe.core.numbers import SenderError, parse_sender
+from chappe.core.routing import SIMULATOR
 from chappe.core.rules import Entry, Listing
 from chappe.core.text import with_language
 from chappe.flow import campaigns
-from chappe.flow.accept import SIMULATOR, accept, check_name, check_text, has_host, link_prefix, read_date
+from chappe.flow.accept import accept, check_name, check_text, has_host, link_prefix, read_date
 from chappe.flow.campaigns import DryRun, Writer, compile_text, dry_run, ends_at, make_writer, write_test
 
 NO_NUMBER, INVALID_NAME, INVALID_TAG, NOT_DELETABLE, NOT_CANCELLABLE, NOT_FOUND, INVALID_LIST, INVALID_DATE = (

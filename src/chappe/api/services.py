@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chappe.core.optout import Mention
 from chappe.core.ports import Store
+from chappe.core.routing import Route
 from chappe.core.targets import Networks
 from chappe.core.text import PLAIN, Cut
 from chappe.flow.live import Live
@@ -33,6 +34,8 @@ class Services:
     rates: Rates
     live: Live
     """Wakes those who watch events."""
+    routes: Sequence[Route] = ()
+    """Which of the messages that go to operators take a route of their own."""
     cut: Cut = PLAIN
     """How texts have to be cut for the operators."""
     webhook_networks: Networks = ()

@@ -18,8 +18,8 @@ from chappe.api.services import Services
 from chappe.core.counts import Count, Scope
 from chappe.core.ids import Kind, hex_id, read_hex_id
 from chappe.core.message import AccountId, Key, Reply
+from chappe.core.routing import SIMULATOR
 from chappe.core.rules import Entry, Listing
-from chappe.flow.accept import SIMULATOR
 
 PAGE = 1_000
 """Rows read at once: others get their turn between two pages."""

@@ -177,11 +177,11 @@ def hold_off(doubt: bool, as_json: bool, database: str | None, config: Path | No
         if doubt:
             if await store.held_since() is None:
                 raise click.ClickException("this is not on hold: what waits is about to leave, and in no doubt")
-            from chappe.flow.accept import LIVE, SIMULATOR
+            from chappe.core.routing import LIVE
 
-            for route in (LIVE, SIMULATOR):
-                while await store.doubt_queued(route, 500, _now()):
-                    pass
+            # Parts of paused campaigns come back to their routes meanwhile.
+            while any([await store.doubt_queued(route, 500, _now()) for route in (LIVE, *await store.list_routes())]):
+                pass
         await store.hold(False, _now())
         return await _look(store)
 

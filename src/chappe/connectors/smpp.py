@@ -164,6 +164,11 @@ class SmppConnector:
         return sum([bind.in_flight for bind in self._senders]) if only is None else only.in_flight
 
     @property
+    def able(self) -> bool:
+        """Whether it takes messages, sooner or later: only a full window or its pace keep it from it."""
+        return not self._paused and not self._draining.is_set() and any(bind.bound for bind in self._senders)
+
+    @property
     def paused(self) -> bool:
         return self._paused
 

@@ -188,6 +188,9 @@ def read_public_id(text: str) -> CampaignId | None:
     return None if found is None else CampaignId(found)
 
 
+PAUSED = "paused:"
+
+
 def paused_route(campaign: CampaignId) -> str:
     """The route of the queue on which parts of a paused campaign wait; no connector serves it."""
-    return f"paused:{public_id(campaign)}"
+    return f"{PAUSED}{public_id(campaign)}"

@@ -56,6 +56,7 @@ from chappe.core.message import (
 )
 from chappe.core.orphans import LearntForm, Orphan, Search
 from chappe.core.personalise import FieldType
+from chappe.core.routing import Portion
 from chappe.core.rules import Entry, Listing
 from chappe.core.steering import Shown, Steered, Told
 from chappe.core.webhooks import Notifying, Telling
@@ -105,12 +106,14 @@ class Sending(Protocol):
         left PENDING has become a DoubtBegan fact (cause `restart`)."""
         ...
 
-    async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
-        """Takes up to `limit` due parts off the route's queue, notification before marketing, each one
-        committed as an attempt (the intent). A part whose recipient opted out since is settled as Barred
-        instead, one whose validity is over as TimedOut("expired"). Live marketing that meets closed hours
-        (`hours.release`, by its account's settings) is queued again for the next open ones: the message is Held, and
-        its validity begins anew with them. A stale epoch claims nothing."""
+    async def claim(
+        self, connector: str, epoch: int, portions: Sequence[Portion], limit: int, now: int
+    ) -> list[Submission]:
+        """Takes up to `limit` due parts off the queue, of what the connector may take of each route, notification of
+        all routes before marketing, each one committed as an attempt (the intent). A part whose recipient opted out
+        since is settled as Barred instead, one whose validity is over as TimedOut("expired"). Live marketing that meets
+        closed hours (`hours.release`, by its account's settings) is queued again for the next open ones: the message is
+        Held, and its validity begins anew with them. A stale epoch claims nothing."""
         ...
 
     async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
@@ -139,6 +142,10 @@ class Sending(Protocol):
 
     async def next_due(self, route: str) -> int | None:
         """When the earliest queued part of the route is due."""
+        ...
+
+    async def list_routes(self) -> list[str]:
+        """All on which something is queued, those of paused campaigns too."""
         ...
 
     async def count_pending(self) -> Mapping[str, int]:

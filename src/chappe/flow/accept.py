@@ -7,7 +7,7 @@ after the commit. Opt-outs, bounces and idempotency keys are decided inside the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from chappe.core.message import (
 from chappe.core.numbers import parse_mobile, parse_sender
 from chappe.core.optout import Mention, mention_for, with_mention
 from chappe.core.ports import Sending
+from chappe.core.routing import LIVE, SIMULATOR, Route, choose_route
 from chappe.core.text import Cut, count_parts, uncodable, with_language
 
 MAX_PARTS = 20
@@ -41,10 +42,6 @@ PAST_TOLERANCE_MS = 5 * 60_000
 FURTHEST_DATE_MS = 366 * 24 * 3_600_000
 MAX_VALIDITY_SECONDS = 7 * 24 * 3600
 """As long as an operator's ids are remembered: a receipt can be matched for no longer."""
-
-LIVE = "live"
-SIMULATOR = "simulator"
-"""The two routes; test traffic takes the second only."""
 
 POLICY_OF_FAMILY: Mapping[Family, InDoubtPolicy] = {
     Family.NOTIFICATION: InDoubtPolicy.WAIT_THEN_RETRY,
@@ -80,6 +77,11 @@ class Terms(Protocol):
     @property
     def live_route(self) -> str:
         """Where live keys' messages go: the simulator's route when no operator is configured."""
+        ...
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Which of the messages that go to operators take a route of their own."""
         ...
 
     @property
@@ -125,6 +127,10 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
     validity_ms = _read_validity(request.validity_seconds, terms)
     cut = with_language(terms.cut, account.settings.national_shift)
     route = SIMULATOR if key.test else terms.live_route
+    if route == LIVE:
+        route = choose_route(
+            terms.routes, number=number, family=family, category=category, account=account.name, sender=sender
+        )
     test = route == SIMULATOR
     due_at, held_by = hours.release(account.settings, family, number, wished, test=test)
     text, links = _track_links(text, request.track_links, account, terms, due_at)

@@ -27,6 +27,7 @@ from chappe.core.numbers import PhoneNumber, parse_mobile
 from chappe.core.optout import Mention, mention_for, with_mention
 from chappe.core.personalise import Template, compile_template
 from chappe.core.ports import Allowing, Campaigns, Contacts, Counting
+from chappe.core.routing import LIVE, Route, choose_route
 from chappe.core.text import PLAIN, Alphabet, Cut, count_parts, segment, with_language
 from chappe.flow.accept import MAX_CHARACTERS, MAX_PARTS, PAST_TOLERANCE_MS, choose_policy, links_end_at, track_links
 
@@ -60,6 +61,7 @@ class Writer:
     template: Template
     token: Callable[[], str]
     cut: Cut = PLAIN
+    routes: Sequence[Route] = ()
 
     def write(self, contact: Contact, now: int) -> SendMessage | int:
         """The message, or the contract's code why this contact gets none: 30 without text, 32 too long a one."""
@@ -78,7 +80,7 @@ class Writer:
             family=campaign.family,
             text=text,
             parts=parts,
-            route=order.route,
+            route=self._route(number),
             test=order.simulated,
             policy=choose_policy(self.account, campaign.family, campaign.category),
             accepted_at=now,
@@ -93,6 +95,19 @@ class Writer:
             billed=not campaign.test,
             limits=self.account.limits,
             cut=self.cut,
+        )
+
+    def _route(self, number: PhoneNumber) -> str:
+        campaign, account = self.campaign, self.account
+        if self.order.route != LIVE:
+            return self.order.route
+        return choose_route(
+            self.routes,
+            number=number,
+            family=campaign.family,
+            category=campaign.category,
+            account=account.name,
+            sender=campaign.sender or account.settings.default_sender,
         )
 
     def _fill(self, contact: Contact, links_end: int) -> tuple[str, tuple[TrackedLink, ...]]:
@@ -130,8 +145,9 @@ def make_writer(
     mention: Mention | None,
     token: Callable[[], str],
     cut: Cut = PLAIN,
+    routes: Sequence[Route] = (),
 ) -> Writer:
-    """`mention` and `cut` are the installation's.
+    """`mention`, `cut` and `routes` are the installation's.
 
     Raises UnknownField, and Invalid: 1001 for `externalUrl` when there is nowhere that links begin with, 32 for
     `message`.
@@ -141,7 +157,7 @@ def make_writer(
     template = compile_text(campaign.text, fields, campaign.external_url, account.settings, family, mention, cut)
     if template.wants_link and order.link_base is None:
         raise Invalid(1001, "externalUrl")
-    return Writer(campaign, account, order, template, token, cut)
+    return Writer(campaign, account, order, template, token, cut, routes)
 
 
 def compile_text(
@@ -317,15 +333,17 @@ class Runner:
         mention: Mention | None,
         wake: Callable[[str], None],
         cut: Cut = PLAIN,
+        routes: Sequence[Route] = (),
     ) -> None:
         """`holder` names this node, which takes up at once what it held when it stopped; `wake` is told each route on
-        which something was queued; `mention` and `cut` are the installation's."""
+        which something was queued; `mention`, `cut` and `routes` are the installation's."""
         self._store = store
         self._holder = holder
         self._now_ms = now_ms
         self._token = token
         self._mention = mention
         self._cut = cut
+        self._routes = routes
         self._wake_route = wake
         self._awake = asyncio.Event()
 
@@ -386,7 +404,9 @@ class Runner:
         campaign, account = taken.campaign, taken.account
         fields = await self._store.list_fields(account.id, ListId(campaign.list))
         try:
-            writer = make_writer(campaign, account, fields, _order_of(campaign), self._mention, self._token, self._cut)
+            writer = make_writer(
+                campaign, account, fields, _order_of(campaign), self._mention, self._token, self._cut, self._routes
+            )
         except Invalid as error:
             if await self._store.find_list(account.id, ListId(campaign.list)) is not None:
                 log.warning("campaign paused", extra={"campaign": campaign.public_id, "reason": str(error)})

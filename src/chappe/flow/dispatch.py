@@ -14,9 +14,11 @@ from typing import Protocol
 from chappe.core.errors import StoreUnavailable
 from chappe.core.message import Submission
 from chappe.core.ports import Sending
+from chappe.core.routing import Portion
 
 log = logging.getLogger(__name__)
 
+SHORTEST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 1.0
 """How late a part may leave that another process put on the queue."""
 
@@ -40,12 +42,15 @@ class Line(Protocol):
 
 
 class Dispatcher:
-    """Keeps one line busy from one route of the queue."""
+    """Keeps one line busy from the queue."""
 
-    def __init__(self, store: Sending, line: Line, route: str, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Sending, line: Line, portions: Callable[[], Sequence[Portion]], now_ms: Callable[[], int]
+    ) -> None:
+        """`portions` says what the line may take at the moment."""
         self._store = store
         self._line = line
-        self._route = route
+        self._portions = portions
         self._now_ms = now_ms
         self._awake = asyncio.Event()
         self._stopping = False
@@ -73,24 +78,31 @@ class Dispatcher:
     async def step(self) -> int:
         """Claims once and writes; returns how many parts were claimed."""
         free = self._line.free()
-        if free <= 0:
+        portions = self._portions() if free > 0 else ()
+        if not portions:
             return 0
         line = self._line
-        submissions = await self._store.claim(line.name, line.epoch, self._route, free, self._now_ms())
+        submissions = await self._store.claim(line.name, line.epoch, portions, free, self._now_ms())
         unwritten = line.submit(submissions) if submissions else ()
         if unwritten:
             await self._store.release([submission.key for submission in unwritten], self._now_ms())
         return len(submissions)
 
     async def _wait(self) -> None:
-        due_at = await self._store.next_due(self._route) if self._line.free() > 0 else None
+        seconds = LONGEST_WAIT_SECONDS
+        for portion in self._portions() if self._line.free() > 0 else ():
+            due_at = await self._store.next_due(portion.route)
+            if due_at is not None:
+                seconds = min(seconds, max(SHORTEST_WAIT_SECONDS, seconds_until(due_at, portion, self._now_ms())))
         if self._stopping:
             return
-        seconds = LONGEST_WAIT_SECONDS
-        if due_at is not None:
-            seconds = min(seconds, max(0.01, (due_at - self._now_ms()) / 1000))
         try:
             async with asyncio.timeout(seconds):
                 await self._awake.wait()
         except TimeoutError:
             pass
+
+
+def seconds_until(due_at: int, portion: Portion, now: int) -> float:
+    """Until there may be something to take; what is due and was not taken is another's for a while."""
+    return (due_at - now if due_at > now else due_at + portion.patience_ms - now) / 1000

@@ -34,6 +34,7 @@ from chappe.core.message import (
     Settings,
     Submission,
 )
+from chappe.core.routing import Portion
 from chappe.storage import (
     allowances,
     blacklists,
@@ -165,8 +166,10 @@ class SendingCalls(Engine):
         epoch: int = await self._change("open_connector", (connector, now))
         return epoch
 
-    async def claim(self, connector: str, epoch: int, route: str, limit: int, now: int) -> list[Submission]:
-        submissions: list[Submission] = await self._change("claim", (connector, epoch, route, limit, now))
+    async def claim(
+        self, connector: str, epoch: int, portions: Sequence[Portion], limit: int, now: int
+    ) -> list[Submission]:
+        submissions: list[Submission] = await self._change("claim", (connector, epoch, portions, limit, now))
         return submissions
 
     async def release(self, keys: Sequence[AttemptKey], now: int) -> None:
@@ -190,6 +193,9 @@ class SendingCalls(Engine):
     async def next_due(self, route: str) -> int | None:
         row = await self._find("next_due", (route,))
         return None if row is None else row[0]
+
+    async def list_routes(self) -> list[str]:
+        return [route for (route,) in await self._look_up("list_routes", ())]
 
     async def count_pending(self) -> Mapping[str, int]:
         return {name: int((await self._look_up(statement, ()))[0][0]) for name, statement in PENDING.items()}

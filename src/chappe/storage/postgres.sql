@@ -164,16 +164,18 @@ DELETE FROM queue q
 USING gone
 WHERE q.message = gone.message AND q.part = gone.part;
 
--- Takes the parts that are due off the queue, those that wait longest; they are returned in any order. What another
--- claim takes at the same moment is passed over.
+-- Takes the parts that are due off the queue, those that wait longest: of the messages of some slots, and of all what has
+-- been due for a while. They are returned in any order. What another claim takes at the same moment is passed over.
 -- name: take_due
 WITH due AS MATERIALIZED (
     SELECT d.message, d.part
-    FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[]) AS p(route, class, now, most)
+    FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+        AS p(route, class, now, others_due, first, last, most)
     CROSS JOIN LATERAL (
         SELECT q.message, q.part
         FROM queue q
         WHERE q.route = p.route AND q.class = p.class AND q.due_at <= p.now
+            AND (q.due_at <= p.others_due OR q.message * 37 % 100 BETWEEN p.first AND p.last)
         ORDER BY q.due_at, q.message, q.part
         LIMIT p.most
         FOR UPDATE SKIP LOCKED
@@ -639,6 +641,17 @@ SELECT p.n, least(
 )
 FROM unnest($1::text[]) WITH ORDINALITY AS p(route, n)
 WHERE NOT EXISTS (SELECT 1 FROM flag f WHERE f.name = 'hold');
+
+-- Each found from the one before it, not among all that waits.
+-- name: list_routes
+WITH RECURSIVE found (route) AS (
+    SELECT min(q.route) FROM queue q
+    UNION ALL
+    SELECT (SELECT min(q.route) FROM queue q WHERE q.route > f.route) FROM found f WHERE f.route IS NOT NULL
+)
+SELECT f.route
+FROM found f
+WHERE f.route IS NOT NULL;
 
 -- name: count_queued
 SELECT count(*)

@@ -111,15 +111,16 @@ WHERE message = $1 AND part = $2;
 DELETE FROM queue
 WHERE message = $1;
 
--- Takes the parts that are due off the queue, those that wait longest; they are returned in any order.
+-- Takes the parts that are due off the queue, those that wait longest: of the messages of some slots, and of all what has
+-- been due for a while. They are returned in any order.
 -- name: take_due
 DELETE FROM queue
 WHERE (message, part) IN (
     SELECT message, part
     FROM queue
-    WHERE route = $1 AND class = $2 AND due_at <= $3
+    WHERE route = $1 AND class = $2 AND due_at <= $3 AND (due_at <= $4 OR message * 37 % 100 BETWEEN $5 AND $6)
     ORDER BY due_at, message, part
-    LIMIT $4
+    LIMIT $7
 )
 RETURNING due_at, message, part;
 
@@ -460,6 +461,17 @@ FROM (
     SELECT min(due_at) FROM queue WHERE route = $1 AND class = 1
 )
 WHERE NOT EXISTS (SELECT 1 FROM flag WHERE name = 'hold');
+
+-- Each found from the one before it, not among all that waits.
+-- name: list_routes
+WITH RECURSIVE found (route) AS (
+    SELECT min(route) FROM queue
+    UNION ALL
+    SELECT (SELECT min(q.route) FROM queue q WHERE q.route > found.route) FROM found WHERE found.route IS NOT NULL
+)
+SELECT route
+FROM found
+WHERE route IS NOT NULL;
 
 -- name: count_queued
 SELECT count(*)

@@ -72,6 +72,7 @@ from chappe.core.message import (
 )
 from chappe.core.numbers import PhoneNumber
 from chappe.core.receipts import IdForm, form_of, id_forms
+from chappe.core.routing import Portion
 from chappe.storage import allowances
 from chappe.storage.steps import Row as Row
 from chappe.storage.steps import Step as Step
@@ -598,27 +599,32 @@ def beat(work: Workspace, holder: Holder, lease_ms: int, now: int) -> Steps[int]
     return int(living)
 
 
-def claim(work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int) -> Steps[list[Submission]]:
+def claim(
+    work: Workspace, connector: str, epoch: int, portions: Sequence[Portion], limit: int, now: int
+) -> Steps[list[Submission]]:
     """See `ports.Sending.claim`."""
     yield from lock(f"connector {connector}", OPT_OUTS, alone=False)
     if (yield from ask("find_epoch", [(connector,)])) != [(epoch,)]:
         return []
     submissions: list[Submission] = []
     for _ in range(ROUNDS):
-        taken, submissions = yield from _take(work, connector, epoch, route, limit, now, may_hold=True)
+        taken, submissions = yield from _take(work, connector, epoch, portions, limit, now, may_hold=True)
         if submissions or not taken:
             break
     return submissions
 
 
 def _take(
-    work: Workspace, connector: str, epoch: int, route: str, limit: int, now: int, *, may_hold: bool
+    work: Workspace, connector: str, epoch: int, portions: Sequence[Portion], limit: int, now: int, *, may_hold: bool
 ) -> Steps[tuple[int, list[Submission]]]:
     """How many parts it took off the queue, and those of them that are to leave."""
     taken: list[Row] = []
     for family in Family:  # in their order of precedence
-        if len(taken) < limit:
-            taken += sorted((yield from ask("take_due", [(route, int(family), now, limit - len(taken))])))
+        for of in portions:
+            if len(taken) < limit:
+                others_due = now - of.patience_ms
+                row = (of.route, int(family), now, others_due, of.first, of.last, limit - len(taken))
+                taken += sorted((yield from ask("take_due", [row])))
     yield from work.load(id_ for _, id_, _ in taken)
     journeys = [(journey, part) for _, id_, part in taken if (journey := work.find(id_)) is not None]
     messages = [journey.message for journey, _ in journeys]
@@ -661,7 +667,7 @@ def _take(
             )
     yield from tell("insert_attempt", rows)
     yield from work.save()
-    yield from _shelve(shelved, due_of, route, now)
+    yield from _shelve(shelved, due_of, now)
     return len(taken), submissions
 
 
@@ -673,9 +679,7 @@ def _withheld(messages: Sequence[Message]) -> Steps[dict[tuple[AccountId, str], 
     return {(AccountId(account), public_id(id_)): CampaignState(state) for id_, account, state in rows}
 
 
-def _shelve(
-    parts: Sequence[tuple[Journey, int]], due_of: Mapping[tuple[MessageId, int], int], route: str, now: int
-) -> Steps[None]:
+def _shelve(parts: Sequence[tuple[Journey, int]], due_of: Mapping[tuple[MessageId, int], int], now: int) -> Steps[None]:
     """Takes parts of paused campaigns out of the way of others, and with them what is due next of those campaigns."""
     rows, campaigns = [], set()
     for journey, part in parts:
@@ -684,7 +688,8 @@ def _shelve(
         if id_:
             shelf = paused_route(id_)
             rows.append((message.id, part, shelf, int(message.family), due_of[message.id, part]))
-            campaigns.add((shelf, route, int(message.family), now, SHELVED_AT_ONCE, message.campaign, message.account))
+            family = int(message.family)
+            campaigns.add((shelf, message.route, family, now, SHELVED_AT_ONCE, message.campaign, message.account))
     yield from tell("shelve_part", sorted(rows))
     yield from ask("shelve_due", sorted(campaigns))
 
@@ -692,7 +697,7 @@ def _shelve(
 def doubt_queued(work: Workspace, route: str, limit: int, now: int) -> Steps[int]:
     """See `ports.Holding.doubt_queued`. A campaign that was paused may have been resumed after the backup."""
     unshelved = yield from ask("unshelve_all", [(limit,)])
-    taken, submissions = yield from _take(work, BEFORE_RESTORE, 0, route, limit, now, may_hold=False)
+    taken, submissions = yield from _take(work, BEFORE_RESTORE, 0, [Portion(route)], limit, now, may_hold=False)
     keys = [submission.key for submission in submissions]
     doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restore")) for id_, part, number in keys]
     yield from settle(work, [doubts], now)

@@ -30,6 +30,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.ports import Store
+from chappe.core.routing import Portion
 
 OpenStore: TypeAlias = Callable[[], Awaitable[Store]]
 NewDatabase: TypeAlias = Callable[[], OpenStore]
@@ -151,7 +152,7 @@ class Scene:
 
     async def claim(self, limit: int = 100, *, route: str = "live", now: int = NOW) -> list[Submission]:
         connector = CONNECTORS[route]
-        return await self.store.claim(connector, self.epochs[connector], route, limit, now)
+        return await self.store.claim(connector, self.epochs[connector], [Portion(route)], limit, now)
 
     async def claim_one(self, *, route: str = "live", now: int = NOW) -> Submission:
         [submission] = await self.claim(route=route, now=now)

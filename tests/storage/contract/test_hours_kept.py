@@ -9,6 +9,7 @@ from store_scene import HOUR, MINUTE, NOW, VALIDITY, Scene
 
 from chappe.core.message import Account, Family, Key, Settings, Submission
 from chappe.core.optout import Mention
+from chappe.core.routing import Portion, Route
 from chappe.core.text import PLAIN, Cut
 from chappe.flow.accept import SendRequest, accept, validate
 from chappe.flow.dispatch import Dispatcher
@@ -22,6 +23,7 @@ PARIS, REUNION, GUADELOUPE = "+33612345678", "+262692123456", "+590690123456"
 @dataclass
 class OurTerms:
     live_route: str = "live"
+    routes: Sequence[Route] = ()
     links_base: str | None = None
     default_validity_ms: int = VALIDITY
     stop_mention: Mention | None = None
@@ -55,7 +57,7 @@ class Shop:
         self.scene = scene
         self.now = now
         self.line = Line(scene.epochs["operator"], lambda: self.now)
-        self.dispatcher = Dispatcher(scene.store, self.line, "live", lambda: self.now)
+        self.dispatcher = Dispatcher(scene.store, self.line, lambda: [Portion("live")], lambda: self.now)
         settings = Settings(international=True)
         self.key = Key(1, Account(scene.account, "acme", blocked=False, settings=settings), False, "0123", NOW, None)
 

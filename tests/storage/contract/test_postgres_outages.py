@@ -16,6 +16,7 @@ from store_scene import NOW, OTHER_NUMBER, SECOND, Scene, a_send, answered
 
 from chappe.core.errors import StoreUnavailable
 from chappe.core.message import Accepted, State
+from chappe.core.routing import Portion
 from chappe.storage import postgres_connection, postgres_workers
 from chappe.storage.postgres import PostgresStore, open_postgres
 from chappe.storage.postgres_connection import Servers
@@ -41,7 +42,7 @@ async def until_it_answers(store: PostgresStore) -> None:
             try:
                 await store.find_account("acme")
                 await store.open_account("acme", NOW)
-                await store.claim("nobody", 0, "live", 1, NOW)
+                await store.claim("nobody", 0, [Portion("live")], 1, NOW)
                 await store.settle([], NOW)
                 await store.accept(a_send((await store.open_account("acme", NOW)).id, number=OTHER_NUMBER))
             except StoreUnavailable:
@@ -70,7 +71,7 @@ async def test_store_says_at_once_that_the_database_is_away_and_comes_back_by_it
     server.stop(how)
     calls = [
         store.accept(a_send(scene.account)),
-        store.claim("operator", 1, "live", 1, NOW),
+        store.claim("operator", 1, [Portion("live")], 1, NOW),
         store.settle([], NOW),
         store.sweep(NOW, 1),
         store.find_message(scene.account, before),

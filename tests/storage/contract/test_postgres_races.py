@@ -48,6 +48,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.ports import Store
+from chappe.core.routing import Portion
 from chappe.core.rules import Listing
 from chappe.storage import statements, work
 from chappe.storage.postgres import open_postgres
@@ -251,7 +252,7 @@ async def test_fact_about_a_message_that_is_being_claimed_waits_for_the_claim(no
     message = await scene.accept(parts=2)
     [first] = await scene.claim(1)
     epoch = scene.epochs["operator"]
-    [second], commit = await nodes.held(work.claim(workspace(), "operator", epoch, "live", 10, NOW))
+    [second], commit = await nodes.held(work.claim(workspace(), "operator", epoch, [Portion("live")], 10, NOW))
     failure = await nodes.begun(
         nodes.other.settle([answered(first, "A1"), a_receipt("A1", Verdict.FAILED)], NOW + SECOND)
     )
@@ -277,7 +278,7 @@ async def test_claim_of_a_message_that_is_being_decided_waits_and_does_not_send_
     # The decision has locked the message and has not touched the queue yet when the claim comes.
     connection = await nodes.begin()
     await connection.fetch("SELECT 1 FROM message WHERE id = $1 FOR UPDATE", message)
-    claim = await nodes.begun(nodes.other.claim("operator", scene.epochs["operator"], "live", 10, NOW))
+    claim = await nodes.begun(nodes.other.claim("operator", scene.epochs["operator"], [Portion("live")], 10, NOW))
     await run_steps(connection, SQL, steps, set())
     await connection.execute("COMMIT")
     assert await claim == []
@@ -369,7 +370,7 @@ async def test_two_nodes_claim_no_part_twice(nodes: Nodes) -> None:
     claims: list[Submission] = []
 
     async def claim(store: Store) -> None:
-        while taken := await store.claim("operator", epoch, "live", 7, NOW):
+        while taken := await store.claim("operator", epoch, [Portion("live")], 7, NOW):
             claims.extend(taken)
 
     await asyncio.gather(*(claim(store) for store in nodes.both for _ in range(3)))
@@ -381,7 +382,7 @@ async def test_connector_taken_over_doubts_the_claim_that_is_being_stored(nodes:
     scene = nodes.scene
     message = await scene.accept()
     epoch = scene.epochs["operator"]
-    claimed, commit = await nodes.held(work.claim(workspace(), "operator", epoch, "live", 10, NOW))
+    claimed, commit = await nodes.held(work.claim(workspace(), "operator", epoch, [Portion("live")], 10, NOW))
     opening = await nodes.begun(nodes.other.open_connector("operator", NOW + SECOND))
     await commit()
     assert (len(claimed), await opening) == (1, epoch + 1)
@@ -393,7 +394,7 @@ async def test_claim_of_a_connector_that_is_being_taken_over_claims_nothing(node
     await scene.accept()
     epoch = scene.epochs["operator"]
     _, commit = await nodes.held(work.open_connector(workspace(), "operator", NOW))
-    claim = await nodes.begun(nodes.other.claim("operator", epoch, "live", 10, NOW))
+    claim = await nodes.begun(nodes.other.claim("operator", epoch, [Portion("live")], 10, NOW))
     await commit()
     assert await claim == []
 
@@ -403,14 +404,14 @@ async def test_claim_takes_its_locks_in_one_step_the_connector_first(nodes: Node
     await scene.accept()
     epoch = scene.epochs["operator"]
     _, commit = await nodes.held(work.lock("connector operator"))
-    claim = await nodes.begun(nodes.other.claim("operator", epoch, "live", 10, NOW))
+    claim = await nodes.begun(nodes.other.claim("operator", epoch, [Portion("live")], 10, NOW))
     # It waits for the connector, and so holds nothing yet that whoever stores an opt-out waits for.
     await scene.store.add_entry(scene.account, Listing.UNSUBSCRIBED, "+33699999999", test=False, now=NOW)
     await commit()
     assert len(await claim) == 1
     steps: list[str] = []
     await scene.accept()
-    await nodes.held(noted(work.claim(workspace(), "operator", epoch, "live", 1, NOW), steps))
+    await nodes.held(noted(work.claim(workspace(), "operator", epoch, [Portion("live")], 1, NOW), steps))
     assert (steps[:2], steps.count("lock")) == (["lock", "find_epoch"], 1)
 
 
@@ -419,7 +420,7 @@ async def test_lease_of_a_node_that_fell_asleep_in_a_claim_is_asked_for_without_
     await scene.accept()
     epoch = await nodes.other.lease("operator", Holder("anne", "1"), 600_000, NOW)
     assert epoch is not None
-    claimed, commit = await nodes.held(work.claim(workspace(), "operator", epoch, "live", 10, NOW))
+    claimed, commit = await nodes.held(work.claim(workspace(), "operator", epoch, [Portion("live")], 10, NOW))
     assert await scene.store.lease("operator", Holder("bea", "1"), 600_000, NOW) is None
     await commit()
     assert len(claimed) == 1
@@ -431,7 +432,9 @@ async def test_claim_begun_while_a_stop_is_being_stored_sees_it(nodes: Nodes) ->
     await scene.accept(family=Family.MARKETING)
     stop = [an_inbound("STOP", connector="operator", at=NOW + MINUTE)]
     _, commit = await nodes.held(work.receive(workspace(), stop, NOW + MINUTE))
-    claim = await nodes.begun(nodes.other.claim("operator", scene.epochs["operator"], "live", 10, NOW + MINUTE))
+    claim = await nodes.begun(
+        nodes.other.claim("operator", scene.epochs["operator"], [Portion("live")], 10, NOW + MINUTE)
+    )
     await commit()
     assert await claim == []
 
@@ -441,7 +444,7 @@ async def test_stop_is_stored_after_the_claims_that_have_not_seen_it(nodes: Node
     await scene.hand_over()
     await scene.accept(family=Family.MARKETING)
     claimed, commit = await nodes.held(
-        work.claim(workspace(), "operator", scene.epochs["operator"], "live", 10, NOW + MINUTE)
+        work.claim(workspace(), "operator", scene.epochs["operator"], [Portion("live")], 10, NOW + MINUTE)
     )
     stop = await nodes.begun(nodes.other.receive([an_inbound("STOP", connector="operator", at=NOW + MINUTE)], NOW))
     await commit()

@@ -26,6 +26,7 @@ from store_scene import (
 from chappe.core.counts import Count
 from chappe.core.message import (
     Attempt,
+    AttemptKey,
     Delivery,
     Family,
     InDoubtPolicy,
@@ -35,6 +36,7 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.core.routing import Portion
 from chappe.core.rules import Listing
 from chappe.core.text import WHOLE, WIDE
 
@@ -175,8 +177,8 @@ async def test_stale_epoch_claims_nothing(scene: Scene) -> None:
     message = await scene.accept()
     stale = scene.epochs["operator"]
     epoch = await scene.store.open_connector("operator", NOW)
-    assert await scene.store.claim("operator", stale, "live", 10, NOW) == []
-    assert keys_of(await scene.store.claim("operator", epoch, "live", 10, NOW)) == [(message, 1, 1)]
+    assert await scene.store.claim("operator", stale, [Portion("live")], 10, NOW) == []
+    assert keys_of(await scene.store.claim("operator", epoch, [Portion("live")], 10, NOW)) == [(message, 1, 1)]
 
 
 async def test_stale_epoch_leaves_what_is_overdue_or_barred_to_the_new_one(scene: Scene) -> None:
@@ -184,7 +186,7 @@ async def test_stale_epoch_leaves_what_is_overdue_or_barred_to_the_new_one(scene
     stale = scene.epochs["operator"]
     await scene.store.open_connector("operator", NOW)
     before = await scene.journey(message)
-    assert await scene.store.claim("operator", stale, "live", 10, NOW + 2 * HOUR) == []
+    assert await scene.store.claim("operator", stale, [Portion("live")], 10, NOW + 2 * HOUR) == []
     assert await scene.journey(message) == before
 
 
@@ -192,7 +194,7 @@ async def test_epoch_of_another_connector_claims_nothing(scene: Scene) -> None:
     await scene.store.open_connector("simulator", NOW)
     ahead = await scene.store.open_connector("simulator", NOW)
     await scene.accept()
-    assert await scene.store.claim("operator", ahead, "live", 10, NOW) == []
+    assert await scene.store.claim("operator", ahead, [Portion("live")], 10, NOW) == []
 
 
 async def test_attempt_carries_the_epoch_it_was_claimed_under(scene: Scene) -> None:
@@ -489,3 +491,48 @@ async def test_pending_counts_tell_where_parts_and_receipts_are(scene: Scene) ->
 
 async def test_empty_store_counts_zeros(scene: Scene) -> None:
     assert await scene.store.count_pending() == {"queued": 0, "pending": 0, "in_doubt": 0, "parked": 0}
+
+
+# --- portions of several routes ------------------------------------------------------------------------
+
+
+async def claimed(scene: Scene, *portions: Portion, limit: int = 100, now: int = NOW) -> list[AttemptKey]:
+    epoch = scene.epochs["operator"]
+    return keys_of(await scene.store.claim("operator", epoch, portions, limit, now))
+
+
+async def test_notification_of_every_route_leaves_before_marketing_of_any(scene: Scene) -> None:
+    marketing = await scene.accept(route="first", family=Family.MARKETING, due_at=NOW - HOUR)
+    notification = await scene.accept(route="second")
+    first, second = Portion("first"), Portion("second")
+    assert await claimed(scene, first, second, limit=1) == [(notification, 1, 1)]
+    assert await claimed(scene, first, second, limit=1) == [(marketing, 1, 1)]
+
+
+async def test_only_the_routes_named_are_claimed(scene: Scene) -> None:
+    message = await scene.accept(route="first")
+    await scene.accept(route="second")
+    assert await claimed(scene, Portion("first")) == [(message, 1, 1)]
+    assert await scene.store.list_routes() == ["second"]
+
+
+async def test_messages_fall_into_slots_by_their_ids_with_all_their_parts(scene: Scene) -> None:
+    messages = [await scene.accept(number=f"+336123{n:05}", parts=2) for n in range(20)]
+    mine, others = Portion("live", 0, 69, HOUR), Portion("live", 70, 99, HOUR)
+    slots = {message: message * 37 % 100 for message in messages}
+    assert await claimed(scene, mine) == [(m, part, 1) for m in messages if slots[m] < 70 for part in (1, 2)]
+    assert await claimed(scene, others) == [(m, part, 1) for m in messages if slots[m] >= 70 for part in (1, 2)]
+
+
+async def test_what_others_left_for_long_is_anybodys(scene: Scene) -> None:
+    message = await scene.accept()
+    nothing = Portion("live", 0, -1, 2 * SECOND)
+    assert await claimed(scene, nothing, now=NOW + SECOND) == []
+    assert await claimed(scene, nothing, now=NOW + 2 * SECOND) == [(message, 1, 1)]
+
+
+async def test_routes_on_which_something_waits_are_known(scene: Scene) -> None:
+    assert await scene.store.list_routes() == []
+    for route in ("b", "a", "b", "c"):
+        await scene.accept(route=route, due_at=NOW + HOUR)
+    assert await scene.store.list_routes() == ["a", "b", "c"]

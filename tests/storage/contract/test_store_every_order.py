@@ -17,6 +17,7 @@ from store_scene import MINUTE, NOW, NewDatabase, OpenStore, a_receipt, a_send, 
 
 from chappe.core.message import Event, InDoubtPolicy, Message, Report, State, Submission, Verdict
 from chappe.core.ports import Store
+from chappe.core.routing import Portion
 
 RECEIPTS = {
     "enroute": None,
@@ -145,7 +146,7 @@ class Telling:
                 for number in range(len(stories), len(stories) + len(told))
             ]
             await asyncio.gather(*map(self.store.accept, sends))
-            submissions = await self.store.claim(connector, epoch, connector, len(told), NOW)
+            submissions = await self.store.claim(connector, epoch, [Portion(connector)], len(told), NOW)
             stories += [
                 Story(order, world, submission, form)
                 for (order, form), submission in zip(told, submissions, strict=True)

@@ -49,6 +49,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.numbers import PhoneNumber
+from chappe.core.routing import Portion
 from chappe.core.rules import Listing
 
 T = TypeVar("T")
@@ -277,7 +278,7 @@ class Story(RuleBasedStateMachine):
         self.run(self.scene.open_connectors(self.now))
         self.doubt_all()
         assert self.scene.epochs["operator"] == stale + 1
-        assert self.run(self.scene.store.claim("operator", stale, "live", 10, self.now)) == []
+        assert self.run(self.scene.store.claim("operator", stale, [Portion("live")], 10, self.now)) == []
 
     @rule()
     def wait_until_everything_ends(self) -> None:

@@ -39,6 +39,7 @@ from chappe.core.message import (
     Treatment,
     Verdict,
 )
+from chappe.core.routing import Portion
 from chappe.core.rules import Entry, Listing
 
 AT = NOW + MINUTE
@@ -173,7 +174,7 @@ async def test_stops_and_claims_at_the_same_moment_let_nothing_leave_afterwards(
         await scene.accept(family=MARKETING, number=number, accepted_at=NOW + SECOND)
     epoch = scene.epochs["operator"]
     stops = [scene.store.receive([an_inbound("STOP", number=number)], AT) for number in numbers]
-    claims = [other.claim("operator", epoch, "live", 3, AT) for _ in range(10)]
+    claims = [other.claim("operator", epoch, [Portion("live")], 3, AT) for _ in range(10)]
     claimed = (await asyncio.gather(asyncio.gather(*stops), asyncio.gather(*claims)))[1]
     left = sum(map(len, claimed))
     assert await scene.claim(now=AT) == []

@@ -55,7 +55,7 @@ class Memory:
         return [payload * 2 for payload in payloads]
 
     def connect(self) -> tuple[Memory, Mapping[str, Handler]]:
-        return self, {"add": self.add}
+        return self, {"add": self.add, "hurry": self.add}
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def memory() -> Memory:
 
 @pytest.fixture
 async def writer(memory: Memory) -> AsyncIterator[Writer]:
-    writer = Writer(memory.connect)
+    writer = Writer(memory.connect, first={"hurry"})
     await writer.connected()
     yield writer
     memory.gate.set()
@@ -81,6 +81,19 @@ async def test_jobs_that_wait_together_share_a_commit(memory: Memory, writer: Wr
     assert await asyncio.gather(*rest) == [number * 2 for number in range(2, 100)]
     assert memory.stored == list(range(1, 100))
     assert memory.commits <= 3
+
+
+async def test_what_is_in_a_hurry_is_committed_before_what_came_with_it(memory: Memory, writer: Writer) -> None:
+    memory.gate.clear()
+    opening = writer.run("add", 0)
+    rest = [writer.run("add", number) for number in (1, 2)]
+    hurried = [writer.run("hurry", number) for number in (3, 4)]
+    memory.gate.set()
+    await asyncio.gather(opening, *rest, *hurried)
+    hurry = memory.stored.index(3)
+    assert memory.stored[hurry : hurry + 2] == [3, 4]
+    assert hurry < memory.stored.index(2)
+    assert memory.commits >= 2
 
 
 async def test_wrong_job_fails_alone(memory: Memory, writer: Writer) -> None:

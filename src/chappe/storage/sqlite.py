@@ -39,6 +39,9 @@ STATEMENTS_KEPT = 512
 """The most that APSW takes. Each execution, not each statement, uses up a place: with 100 places a transaction of a
 few messages prepared its statements anew, a fifth of its cost."""
 
+FIRST = frozenset({"claim"})
+"""An operator's window stands open until the claim is committed, and settling what filled it takes ten times as long."""
+
 OUTAGES = (
     apsw.FullError,
     apsw.BusyError,
@@ -65,7 +68,7 @@ async def open_sqlite(
     sql = statements.load("sqlite")
     with contextlib.suppress(OSError):  # it is there already; or cannot be made, and opening it below says why
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))  # texts and numbers are nobody else's to read
-    writer = Writer(lambda: _connect_writer(str(path), sql, doubt_lasts_ms, beside=beside))
+    writer = Writer(lambda: _connect_writer(str(path), sql, doubt_lasts_ms, beside=beside), first=FIRST)
     try:
         await writer.connected()
         reader = _connect(str(path), apsw.SQLITE_OPEN_READONLY)

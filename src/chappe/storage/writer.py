@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -46,7 +46,11 @@ class _Job:
 class Writer:
     """Runs jobs on its own thread; must be made and called on the loop's thread."""
 
-    def __init__(self, connect: Callable[[], tuple[Transactions, Mapping[str, Handler]]]) -> None:
+    def __init__(
+        self, connect: Callable[[], tuple[Transactions, Mapping[str, Handler]]], first: Container[str] = ()
+    ) -> None:
+        """`first`: kinds of jobs that do not wait for the others of a batch, in a transaction before theirs."""
+        self._first = first
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connected: asyncio.Future[None] = self._loop.create_future()
@@ -87,9 +91,11 @@ class Writer:
         last = False
         while not last:
             batch, last = self._take()
-            if batch:
-                outcomes = _settle(transactions, handlers, batch)
-                self._loop.call_soon_threadsafe(_resolve, outcomes)
+            first = [job for job in batch if job.kind in self._first]
+            for jobs in (first, [job for job in batch if job.kind not in self._first]):
+                if jobs:
+                    outcomes = _settle(transactions, handlers, jobs)
+                    self._loop.call_soon_threadsafe(_resolve, outcomes)
         transactions.close()
 
     def _take(self) -> tuple[list[_Job], bool]:

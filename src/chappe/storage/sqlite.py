@@ -40,7 +40,7 @@ STATEMENTS_KEPT = 512
 few messages prepared its statements anew, a fifth of its cost."""
 
 FIRST = frozenset({"claim"})
-"""An operator's window stands open until the claim is committed, and settling what filled it takes ten times as long."""
+"""An operator's window stands open until the claim is committed; settling what filled it takes ten times as long."""
 
 OUTAGES = (
     apsw.FullError,

@@ -55,8 +55,8 @@ async def until(node: Node, connector: str, condition: Condition) -> None:
 
 
 async def send_many(client: Any) -> list[str]:
-    numbers = (f"+336123{n:05}" for n in range(MESSAGES))
-    return [await client.send(number) for number in numbers]
+    """More at a time than one operator has room for, so that both are given some."""
+    return list(await asyncio.gather(*(client.send(f"+336123{n:05}") for n in range(MESSAGES))))
 
 
 async def test_operator_that_is_paused_stays_bound_and_gets_nothing(
@@ -103,6 +103,7 @@ async def test_operator_that_is_drained_under_load_loses_nothing_and_comes_back(
     for id_ in ids:  # some receipts were for orange to bring
         status = await client.status_once(id_, lambda status: status["state"] == "delivered")
         assert "resent" not in status
+    await until(node, "orange", Condition.BOUND)
     assert orange.counts["binds"] == 2
 
 

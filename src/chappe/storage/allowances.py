@@ -17,13 +17,10 @@ import msgspec
 from chappe.core.credits import HOUR_MS, Allowance, Allowances, Booking, Credits, LedgerEntry
 from chappe.core.limits import Bucket, Drawn, Limits, draw
 from chappe.core.message import AccountId, MessageId, SendMessage
-from chappe.storage.engine import Engine
+from chappe.storage.engine import NO_ID, Engine
 from chappe.storage.steps import Row, Steps, ask, tell
 
 log = logging.getLogger(__name__)
-
-NO_ID = (1 << 63) - 1
-"""Above every id."""
 
 
 # --- accepting ---------------------------------------------------------------------------------------
@@ -201,11 +198,6 @@ JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
     "set_alert": set_alert,
     "save_limits": save_limits,
 }
-
-
-def job(kind: str) -> Callable[[object, Row], Steps[Any]]:
-    """As an engine runs it; journeys have no part in it."""
-    return lambda _, payload: JOBS[kind](*payload)
 
 
 class AllowanceCalls(Engine):

@@ -11,7 +11,8 @@ from typing import Any
 from chappe.core.message import AccountId, Reply
 from chappe.core.rules import Entry, Listing
 from chappe.storage.engine import Engine
-from chappe.storage.work import OPT_OUTS, Row, Steps, Workspace, ask, lock, reply_of
+from chappe.storage.steps import Steps, ask, lock
+from chappe.storage.work import OPT_OUTS, reply_of
 
 
 def add_entry(account: AccountId, listing: Listing, number: str, test: bool, now: int) -> Steps[int]:
@@ -43,11 +44,6 @@ JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
     "import_opt_outs": import_opt_outs,
     "remove_entry": remove_entry,
 }
-
-
-def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
-    """As an engine runs it; journeys have no part in it."""
-    return lambda _, payload: JOBS[kind](*payload)
 
 
 class BlacklistCalls(Engine):

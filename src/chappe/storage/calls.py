@@ -50,40 +50,61 @@ from chappe.storage import (
 )
 from chappe.storage.engine import Engine
 from chappe.storage.searching import SearchCalls
-from chappe.storage.work import Steps, Workspace
+from chappe.storage.steps import Steps, tell
+from chappe.storage.work import Workspace
 
 Job: TypeAlias = Callable[[Workspace, Any], Steps[Any]]
 """The steps for one payload."""
 Handler: TypeAlias = Callable[[list[Any]], Steps[Sequence[Any]]]
 """The steps for the payloads of one kind, in the order they came; they end in a result for each."""
 
-EACH: Mapping[str, Job] = {
-    "claim": lambda space, payload: work.claim(space, *payload),
-    "cancel": lambda space, payload: work.cancel(space, *payload),
-    "release": lambda space, payload: work.release(space, *payload),
-    "sweep": lambda space, payload: work.sweep(space, *payload),
-    "receive": lambda space, payload: work.receive(space, *payload),
-    "open_link": lambda space, payload: links.open_link(space, *payload),
-    "beat": lambda space, payload: work.beat(space, *payload),
-    "lease": lambda space, payload: work.lease(space, *payload),
-    "give_back": lambda _, payload: work.give_back(*payload),
-    "open_connector": lambda space, payload: work.open_connector(space, *payload),
-    "hold": lambda _, payload: work.hold(*payload),
-    "doubt_queued": lambda space, payload: work.doubt_queued(space, *payload),
-    "keep_house": lambda _, __: keep_house(),
-    "open_account": lambda _, payload: work.open_account(*payload),
-    "save_settings": lambda _, payload: work.tell("save_settings", [payload]),
-    "create_key": lambda _, payload: work.create_key(*payload),
-    "revoke_key": lambda _, payload: work.revoke_key(*payload),
-    **{kind: allowances.job(kind) for kind in allowances.JOBS},
-    **{kind: blacklists.job(kind) for kind in blacklists.JOBS},
-    **{kind: customers.job(kind) for kind in customers.JOBS},
-    **{kind: links.job(kind) for kind in links.JOBS},
-    **{kind: steering.job(kind) for kind in steering.JOBS},
-    **{kind: webhooks.job(kind) for kind in webhooks.JOBS},
-    **{kind: lists.job(kind) for kind in lists.JOBS},
+
+def _with_journeys(steps: Callable[..., Steps[Any]]) -> Job:
+    """A payload is the arguments behind the view of the rows."""
+    return lambda space, payload: steps(space, *payload)
+
+
+def _without(steps: Callable[..., Steps[Any]]) -> Job:
+    """A payload is the arguments."""
+    return lambda _, payload: steps(*payload)
+
+
+_WITH_JOURNEYS: Mapping[str, Callable[..., Steps[Any]]] = {
+    "claim": work.claim,
+    "cancel": work.cancel,
+    "release": work.release,
+    "sweep": work.sweep,
+    "receive": work.receive,
+    "open_link": links.open_link,
+    "beat": work.beat,
+    "lease": work.lease,
+    "open_connector": work.open_connector,
+    "doubt_queued": work.doubt_queued,
+    "cancel_messages": campaigns.cancel_messages,
     **orphans.JOBS,
+}
+_APART: Mapping[str, Callable[..., Steps[Any]]] = {
+    "give_back": work.give_back,
+    "hold": work.hold,
+    "open_account": work.open_account,
+    "save_settings": lambda *row: tell("save_settings", [row]),
+    "create_key": work.create_key,
+    "revoke_key": work.revoke_key,
+    **allowances.JOBS,
+    **blacklists.JOBS,
     **campaigns.JOBS,
+    **customers.JOBS,
+    **links.JOBS,
+    **lists.JOBS,
+    **steering.JOBS,
+    **webhooks.JOBS,
+}
+"""Journeys have no part in them."""
+
+EACH: Mapping[str, Job] = {
+    "keep_house": lambda _, __: keep_house(),
+    **{kind: _with_journeys(steps) for kind, steps in _WITH_JOURNEYS.items()},
+    **{kind: _without(steps) for kind, steps in _APART.items()},
 }
 """The kinds of job that are done one after the other, each with a fresh view of the rows; `accept`, `settle` and
 `draw_tokens` are done together."""

@@ -33,19 +33,8 @@ from chappe.core.campaigns import (
 from chappe.core.message import Accepted, AccountId, Cancelled, Delivery, Family, MessageId, Reply, SendMessage
 from chappe.core.rules import Entry, Listing
 from chappe.storage.engine import Engine
-from chappe.storage.work import (
-    OPT_OUTS,
-    Row,
-    Steps,
-    Workspace,
-    accept,
-    account_of,
-    ask,
-    find_barred,
-    lock,
-    reply_of,
-    tell,
-)
+from chappe.storage.steps import Row, Steps, ask, lock, tell
+from chappe.storage.work import OPT_OUTS, Workspace, accept, account_of, find_barred, reply_of
 
 _FAMILIES, _STATES = tuple(Family), tuple(CampaignState)
 _FLAGS = ("test", "flash", "clean_bounces", "clean_unsubscribers", "keep_list", "simulated", "expanded")
@@ -237,16 +226,15 @@ def _is_cancelling(campaign: Campaign) -> bool:
 # --- as an engine offers it ----------------------------------------------------------------------------
 
 
-JOBS: Mapping[str, Callable[[Workspace, Row], Steps[Any]]] = {
-    "create_campaign": lambda _, payload: create_campaign(*payload),
-    "change_campaign": lambda _, payload: change_campaign(*payload),
-    "delete_campaign": lambda _, payload: delete_campaign(*payload),
-    "take_campaign": lambda _, payload: take_campaign(*payload),
-    "expand": lambda _, payload: expand(*payload),
-    "unshelve": lambda _, payload: unshelve(*payload),
-    "finish_campaign": lambda _, payload: finish_campaign(*payload),
-    "cancel_messages": lambda space, payload: cancel_messages(space, *payload),
-    "find_barred": lambda _, payload: find_barred(*payload),
+JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
+    "create_campaign": create_campaign,
+    "change_campaign": change_campaign,
+    "delete_campaign": delete_campaign,
+    "take_campaign": take_campaign,
+    "expand": expand,
+    "unshelve": unshelve,
+    "finish_campaign": finish_campaign,
+    "find_barred": find_barred,
 }
 
 
@@ -258,8 +246,8 @@ class CampaignCalls(Engine):
         return id_
 
     async def find_campaign(self, account: AccountId, campaign: CampaignId, *, test: bool) -> Campaign | None:
-        rows = await self._look_up("find_campaign", (campaign, account, test))
-        return campaign_of(rows[0]) if rows else None
+        row = await self._find("find_campaign", (campaign, account, test))
+        return None if row is None else campaign_of(row)
 
     async def list_campaigns(self, account: AccountId, *, test: bool, before: int, limit: int) -> list[Campaign]:
         return [campaign_of(row) for row in await self._look_up("list_campaigns", (account, test, before, limit))]

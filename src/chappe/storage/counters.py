@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from chappe.core.counts import Count, Counts, Scope
-from chappe.storage.work import Row, Steps, ask, lock, tell
+from chappe.storage.steps import Row, Steps, ask, lock, tell
 
 ROLLED_UP_AT_ONCE = 20_000
 """Additions that one sweep takes at most; its transaction stays short."""

@@ -31,7 +31,8 @@ from chappe.core.customers import (
 )
 from chappe.core.message import Accepted, AccountId, Family, MessageId, NotAccepted, SendMessage, State
 from chappe.storage.engine import Engine
-from chappe.storage.work import STATES, Row, Steps, Workspace, accept, account_of, ask, lock, tell
+from chappe.storage.steps import Row, Steps, ask, lock, tell
+from chappe.storage.work import STATES, accept, account_of
 
 DROPPED_AT_ONCE = 1_000
 LEFT_ALONE_MS = 30_000
@@ -248,11 +249,6 @@ JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
     "free_tellings": lambda now: tell("free_tellings", [(now,)]),
     "tidy_customers": tidy,
 }
-
-
-def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
-    """As an engine runs it; journeys have no part in it."""
-    return lambda _, payload: JOBS[kind](*payload)
 
 
 class CustomerCalls(Engine):

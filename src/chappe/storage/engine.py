@@ -6,6 +6,9 @@ from typing import Any
 
 from chappe.storage.steps import Row
 
+NO_ID = (1 << 63) - 1
+"""Above every id."""
+
 
 class Engine:
     """The ports' methods are written once, in the `…Calls` of each area, with these two."""

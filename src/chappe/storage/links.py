@@ -9,7 +9,8 @@ from chappe.core import links
 from chappe.core.counts import Count
 from chappe.core.message import AccountId, Ban, Banned, Clicked, Event, Gone, LinkClicks, MessageId
 from chappe.storage.engine import Engine
-from chappe.storage.work import Row, Steps, Workspace, ask, tell
+from chappe.storage.steps import Steps, ask, tell
+from chappe.storage.work import Workspace
 
 
 def open_link(work: Workspace, token: str, human: bool, now: int) -> Steps[tuple[str | Gone | None, list[Event]]]:
@@ -47,11 +48,6 @@ def allow_links(what: Banned, name: str) -> Steps[bool]:
 
 
 JOBS: Mapping[str, Callable[..., Steps[Any]]] = {"ban_links": ban_links, "allow_links": allow_links}
-
-
-def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
-    """As an engine runs it; journeys have no part in it."""
-    return lambda _, payload: JOBS[kind](*payload)
 
 
 class LinkCalls(Engine):

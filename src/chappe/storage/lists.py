@@ -34,7 +34,7 @@ from chappe.core.lists import (
 from chappe.core.message import AccountId, NotAccepted
 from chappe.core.personalise import FieldType, name_key
 from chappe.storage.engine import Engine
-from chappe.storage.work import Row, Steps, Workspace, ask, lock, tell
+from chappe.storage.steps import Row, Steps, ask, lock, tell
 
 DROPPED_AT_ONCE = 2_000
 """Contacts of an emptied list that one sweep removes at most; its transaction stays short."""
@@ -284,11 +284,6 @@ JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
 """The kinds of job; a payload is the arguments."""
 
 
-def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
-    """As an engine runs it; journeys have no part in it."""
-    return lambda _, payload: JOBS[kind](*payload)
-
-
 class ListCalls(Engine):
     """`Contacts`."""
 
@@ -300,8 +295,8 @@ class ListCalls(Engine):
         return [ContactList(*row) for row in await self._look_up("read_lists", (account, after, limit))]
 
     async def find_list(self, account: AccountId, list_: ListId) -> ContactList | None:
-        rows = await self._look_up("find_list", (account, list_))
-        return ContactList(*rows[0]) if rows else None
+        row = await self._find("find_list", (account, list_))
+        return None if row is None else ContactList(*row)
 
     async def delete_list(self, account: AccountId, list_: ListId) -> bool:
         deleted: bool = await self._change("delete_list", (account, list_))
@@ -370,8 +365,8 @@ class ListCalls(Engine):
         return ended
 
     async def find_operation(self, account: AccountId, operation: OperationId) -> Operation | None:
-        rows = await self._look_up("find_operation", (account, operation))
-        return operation_of(rows[0]) if rows else None
+        row = await self._find("find_operation", (account, operation))
+        return None if row is None else operation_of(row)
 
     async def list_refused(
         self, account: AccountId, operation: OperationId, *, after: int, limit: int

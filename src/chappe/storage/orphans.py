@@ -11,22 +11,18 @@ from chappe.core.message import AttemptKey, Event, ReceiptRead, ReceiptReport
 from chappe.core.orphans import LearntForm, Orphan, Search, Why
 from chappe.core.receipts import IdForm, given_in, id_forms
 from chappe.storage.engine import Engine
+from chappe.storage.steps import Row, Steps, ask, lock, tell
 from chappe.storage.work import (
     OPT_OUTS,
     WEEK_MS,
-    Row,
-    Steps,
     Workspace,
-    ask,
     is_stop,
     key_of_attempt,
     known_ids,
     learn_ids,
     learnt_forms,
-    lock,
     opt_out,
     parked_report,
-    tell,
 )
 
 
@@ -147,10 +143,8 @@ def _alone(orphans: Sequence[Orphan]) -> list[Orphan]:
     ]
 
 
-JOBS: Mapping[str, Callable[[Workspace, Any], Steps[Any]]] = {
-    "list_orphans": lambda work, payload: list_orphans(work, *payload),
-    "repair_orphans": lambda work, payload: repair_orphans(work, *payload),
-}
+JOBS: Mapping[str, Callable[..., Steps[Any]]] = {"list_orphans": list_orphans, "repair_orphans": repair_orphans}
+"""They take the journeys first."""
 
 
 class OrphanCalls(Engine):

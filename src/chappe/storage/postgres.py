@@ -28,13 +28,13 @@ from uuid import UUID, uuid4
 from chappe.core.errors import StoreUnavailable
 from chappe.core.lifecycle import DOUBT_LASTS_MS
 from chappe.core.message import InDoubtPolicy
-from chappe.storage import calls, postgres_connection, statements, work
+from chappe.storage import calls, postgres_connection, statements
 from chappe.storage.calls import StoreCalls
 from chappe.storage.lanes import Lane
 from chappe.storage.migrate import migrate_postgres, refuse_unfinished_postgres_copy
 from chappe.storage.postgres_connection import ENTANGLED, OUTAGES, Connection, Servers
 from chappe.storage.postgres_workers import Bell, ReadingWorker, WritingWorker
-from chappe.storage.work import Row, Steps
+from chappe.storage.steps import Row, Steps, tell
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +225,6 @@ class PostgresStore(StoreCalls):
 
 
 def _keep_house() -> Steps[None]:
-    yield from work.tell("make_partitions", [()])
+    yield from tell("make_partitions", [()])
     yield from calls.keep_house()
-    yield from work.tell("forget_connections", [()])
+    yield from tell("forget_connections", [()])

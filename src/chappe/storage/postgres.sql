@@ -4,15 +4,6 @@
 --
 -- To try one in a shell: PREPARE s AS …; EXECUTE s(ARRAY[…], ARRAY[…]).
 
--- Held to the end of the transaction, and taken in the order of the rows. Its own statement: the next one's snapshot is
--- taken once the locks are held.
--- name: lock
-SELECT CASE
-    WHEN p.alone THEN pg_advisory_xact_lock(hashtextextended(p.name, 0))
-    ELSE pg_advisory_xact_lock_shared(hashtextextended(p.name, 0))
-END
-FROM unnest($1::text[], $2::boolean[]) AS p(name, alone);
-
 -- The lives of messages -------------------------------------------------------------------------------
 
 -- Locks the messages in the order of their ids: two transactions that need the same ones wait, and do not entangle.

@@ -1,4 +1,13 @@
--- What only PostgreSQL needs: its connections, its partitions, its notifications.
+-- What only PostgreSQL needs: its locks, its connections, its partitions, its notifications.
+
+-- Held to the end of the transaction, and taken in the order of the rows. Its own statement: the next one's snapshot is
+-- taken once the locks are held.
+-- name: lock
+SELECT CASE
+    WHEN p.alone THEN pg_advisory_xact_lock(hashtextextended(p.name, 0))
+    ELSE pg_advisory_xact_lock_shared(hashtextextended(p.name, 0))
+END
+FROM unnest($1::text[], $2::boolean[]) AS p(name, alone);
 
 -- Ends a transaction, with a trace of it if it wrote anything. One string, executed at once; see `lanes`.
 -- name: commit

@@ -27,7 +27,7 @@ from chappe.storage.postgres_connection import (
     columns_of,
     is_outage,
 )
-from chappe.storage.work import Row, Steps
+from chappe.storage.steps import Row, Steps
 
 log = logging.getLogger(__name__)
 

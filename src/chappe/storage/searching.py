@@ -13,11 +13,10 @@ from typing import get_args
 import msgspec
 
 from chappe.core.message import Accepted, AccountId, Fact, LoggedFact, Message, MessageId
-from chappe.storage.engine import Engine
-from chappe.storage.work import WEEK_MS, Row, message_of
+from chappe.storage.engine import NO_ID, Engine
+from chappe.storage.steps import Row
+from chappe.storage.work import WEEK_MS, message_of
 
-NO_ID = (1 << 63) - 1
-"""Above every id."""
 AT_ONCE = 200
 """Look-ups after which others get their turn."""
 
@@ -54,10 +53,10 @@ class SearchCalls(Engine):
         return [logged_fact_of(row) for row in await self._look_up("list_facts", (message, account))]
 
     async def find_answer(self, account: AccountId, key: str, now: int) -> tuple[bytes, Accepted] | None:
-        rows = await self._look_up("stored_answer", (account, key, now - WEEK_MS))
-        if not rows:
+        row = await self._find("stored_answer", (account, key, now - WEEK_MS))
+        if row is None:
             return None
-        digest, message, parts = rows[0]
+        digest, message, parts = row
         return digest, Accepted(MessageId(message), parts, repeated=True)
 
     async def _read_each(self, account: AccountId, ids: Sequence[Row]) -> list[Message]:

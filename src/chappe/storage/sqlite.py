@@ -22,7 +22,7 @@ from chappe.core.message import InDoubtPolicy
 from chappe.storage import calls, statements
 from chappe.storage.calls import StoreCalls
 from chappe.storage.migrate import migrate, refuse_unfinished_copy
-from chappe.storage.work import Row, Steps
+from chappe.storage.steps import LOCK, Row, Steps
 from chappe.storage.writer import Handler, Writer
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class _Connection:
             step = next(steps)
             while True:
                 rows: list[Row] = []
-                if step.statement != "lock":  # there is one writer
+                if step.statement != LOCK:
                     for statement, values in statements.executions(sql[step.statement], step.rows):
                         rows += cursor.execute(statement, values)
                 step = steps.send(rows)

@@ -1,10 +1,5 @@
 -- The statements of `work`, for SQLite. Parameters are numbered in the order of their first use.
 
--- There is one writer: nobody to wait for.
--- name: lock
-SELECT $1, $2
-WHERE false;
-
 -- The lives of messages -------------------------------------------------------------------------------
 
 -- name: journey_messages

@@ -10,7 +10,7 @@ import msgspec
 from chappe.core.figures import Figures
 from chappe.core.steering import MOST_COUNTED, Shown, Steered, Told
 from chappe.storage.engine import Engine
-from chappe.storage.work import Row, Steps, Workspace, tell
+from chappe.storage.steps import Steps, tell
 
 
 def tell_connector(connector: str, told: Told, now: int) -> Steps[None]:
@@ -26,11 +26,6 @@ def show(node: str, figures: Mapping[str, Figures], now: int) -> Steps[None]:
 
 
 JOBS: Mapping[str, Callable[..., Steps[Any]]] = {"tell_connector": tell_connector, "show": show}
-
-
-def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
-    """As an engine runs it; journeys have no part in it."""
-    return lambda _, payload: JOBS[kind](*payload)
 
 
 class SteeringCalls(Engine):

@@ -12,11 +12,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True, frozen=True)
 class Step:
-    """A named statement, once for each of `rows`; `asks` when it gives rows back, all of them in one list."""
+    """A named statement, once for each of `rows`; the rows that come back are in one list."""
 
     statement: str
     rows: Sequence[Row]
-    asks: bool
+
+
+LOCK = "lock"
+"""The one statement that an engine with one writer has nothing to do for."""
 
 
 Steps: TypeAlias = Generator[Step, list[Row], T]
@@ -24,12 +27,12 @@ Steps: TypeAlias = Generator[Step, list[Row], T]
 
 def ask(statement: str, rows: Sequence[Row]) -> Steps[list[Row]]:
     """The rows that the statement gives for each of `rows`; no step when there is nothing to ask about."""
-    return (yield Step(statement, rows, asks=True)) if rows else []
+    return (yield Step(statement, rows)) if rows else []
 
 
 def tell(statement: str, rows: Sequence[Row]) -> Steps[None]:
     if rows:
-        yield Step(statement, rows, asks=False)
+        yield Step(statement, rows)
 
 
 def lock(*names: str, alone: bool = True) -> Steps[None]:
@@ -37,4 +40,4 @@ def lock(*names: str, alone: bool = True) -> Steps[None]:
 
     They are taken in their order, in one step. What is asked afterwards sees everything that the others have committed.
     """
-    yield Step("lock", [(name, alone) for name in names], asks=False)
+    yield Step(LOCK, [(name, alone) for name in names])

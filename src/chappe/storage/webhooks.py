@@ -25,7 +25,8 @@ from chappe.core.webhooks import (
     event_body,
 )
 from chappe.storage.engine import Engine
-from chappe.storage.work import STATES, Row, Steps, Workspace, ask, tell
+from chappe.storage.steps import Row, Steps, ask, tell
+from chappe.storage.work import STATES
 
 EXHAUSTED_AT_ONCE = 10_000
 """Deliveries that one transaction gives up at most: it stays short."""
@@ -204,11 +205,6 @@ JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
 """The kinds of job; a payload is the arguments."""
 
 
-def job(kind: str) -> Callable[[Workspace, Row], Steps[Any]]:
-    """As an engine runs it; journeys have no part in it."""
-    return lambda _, payload: JOBS[kind](*payload)
-
-
 class WebhookCalls(Engine):
     """`Notifying` and `Telling`."""
 
@@ -239,8 +235,8 @@ class WebhookCalls(Engine):
         return [endpoint_of(row) for row in await self._look_up("list_endpoints", (account,))]
 
     async def find_endpoint(self, account: AccountId, endpoint: EndpointId) -> Endpoint | None:
-        rows = await self._look_up("find_endpoint", (account, endpoint))
-        return endpoint_of(rows[0]) if rows else None
+        row = await self._find("find_endpoint", (account, endpoint))
+        return None if row is None else endpoint_of(row)
 
     async def remove_endpoint(self, account: AccountId, endpoint: EndpointId) -> bool:
         removed: bool = await self._change("remove_endpoint", (account, endpoint))

@@ -74,12 +74,7 @@ from chappe.core.numbers import PhoneNumber
 from chappe.core.receipts import IdForm, form_of, id_forms
 from chappe.core.routing import Portion
 from chappe.storage import allowances
-from chappe.storage.steps import Row as Row
-from chappe.storage.steps import Step as Step
-from chappe.storage.steps import Steps as Steps
-from chappe.storage.steps import ask as ask
-from chappe.storage.steps import lock as lock
-from chappe.storage.steps import tell as tell
+from chappe.storage.steps import Row, Steps, ask, lock, tell
 
 log = logging.getLogger(__name__)
 

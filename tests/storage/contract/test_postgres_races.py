@@ -54,10 +54,11 @@ from chappe.storage import statements, work
 from chappe.storage.postgres import open_postgres
 from chappe.storage.postgres_connection import Connection, Servers
 from chappe.storage.postgres_workers import run_steps
-from chappe.storage.work import Steps, Workspace
+from chappe.storage.steps import Steps, lock
+from chappe.storage.work import Workspace
 
 T = TypeVar("T")
-SQL = statements.load("postgres")
+SQL = statements.load("postgres") | statements.load("postgres_own")
 
 
 @dataclass(slots=True)
@@ -403,7 +404,7 @@ async def test_claim_takes_its_locks_in_one_step_the_connector_first(nodes: Node
     scene = nodes.scene
     await scene.accept()
     epoch = scene.epochs["operator"]
-    _, commit = await nodes.held(work.lock("connector operator"))
+    _, commit = await nodes.held(lock("connector operator"))
     claim = await nodes.begun(nodes.other.claim("operator", epoch, [Portion("live")], 10, NOW))
     # It waits for the connector, and so holds nothing yet that whoever stores an opt-out waits for.
     await scene.store.add_entry(scene.account, Listing.UNSUBSCRIBED, "+33699999999", test=False, now=NOW)
@@ -500,7 +501,7 @@ async def test_sweep_leaves_a_reply_alone_while_a_part_of_it_is_being_received(n
     [first, _] = in_parts(7, "un ", "deux")
     await scene.store.receive([first], NOW)
     late = NOW + 20 * MINUTE
-    _, commit = await nodes.held(work.lock(f"reply operator|{NUMBER}|{SHORT_CODE}|7|2"))
+    _, commit = await nodes.held(lock(f"reply operator|{NUMBER}|{SHORT_CODE}|7|2"))
     await nodes.other.sweep(late, 100)
     assert await nodes.watch.fetchval("SELECT count(*) FROM reply") == 0
     await commit()

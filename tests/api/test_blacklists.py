@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from api_scene import KEY, NOW, NUMBER, STRANGER_KEY, TEST_KEY, Scene, open_scene
 
-from chappe.api import statistics
+from chappe.api import listing
 from chappe.core.ids import Kind, hex_id, read_hex_id
 
 UNSUBSCRIBERS = "/v2/unsubscribers/default/contacts"
@@ -108,11 +108,11 @@ async def test_the_two_lists_are_apart(scene: Scene) -> None:
 
 @both
 async def test_lists_are_told_page_by_page(scene: Scene, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "PAGE", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     ids = [await added(scene, path, f"+3361234567{digit}") for digit in range(5)]
     assert [entry["id"] for entry in await listed(scene, path)] == ids
     assert [entry["id"] for entry in await listed(scene, f"{path}?after={ids[2]}")] == ids[3:]
-    monkeypatch.setattr(statistics, "MOST_LISTED", 4)
+    monkeypatch.setattr(listing, "MOST_LISTED", 4)
     assert [entry["id"] for entry in await listed(scene, path)] == ids[:4]
 
 

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from api_scene import KEY, NOW, NUMBER, STRANGER_KEY, TEST_KEY, Scene, open_scene
 
+from chappe.api import listing
 from chappe.api import lists as api_lists
-from chappe.api import statistics
 from chappe.core import lists
 from chappe.core.ids import Kind, hex_id, read_hex_id
 from chappe.core.lists import ListId
@@ -105,7 +105,7 @@ async def test_a_list_is_made_shown_emptied_and_deleted(scene: Scene) -> None:
 async def test_lists_are_told_page_by_page_each_with_its_own_fields(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "PAGE", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     ids = [await made(scene, LISTS, name=f"Liste {n}") for n in range(5)]
     fields = {id_: await made(scene, f"{LISTS}/{id_}/fields", name="prénom") for id_ in (ids[0], ids[3])}
     found = await shown(scene, LISTS)
@@ -258,7 +258,7 @@ async def test_what_cannot_be_read_is_not_removed(scene: Scene, list_: str, whic
 
 
 async def test_contacts_are_told_page_by_page(scene: Scene, list_: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "PAGE", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     await imported(scene, list_, json=rows(5))
     contacts = await shown(scene, f"{list_}/contacts")
     assert [contact["identifier"] for contact in contacts] == [f"+3360000000{n}" for n in range(5)]

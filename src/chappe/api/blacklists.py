@@ -12,19 +12,16 @@ from msgspec import UNSET, UnsetType
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.listing import AFTER, HEX_ID, json_answer, list_answer, or_unset, pages, read_after
 from chappe.api.operations import IDENTIFIER, Operation, Origin, Parameter
 from chappe.api.problems import INVALID_PARAMETER, NO_MESSAGE, Problem
-from chappe.api.query import read_number, value, written
-from chappe.api.services import Services
-from chappe.api.statistics import AFTER, is_test, json_answer, list_answer, pages, read_after
+from chappe.api.query import body_identifier, read_number, value
+from chappe.api.services import Services, is_test
 from chappe.core.errors import Invalid
 from chappe.core.ids import Kind, hex_id, read_hex_id
 from chappe.core.message import AccountId
 from chappe.core.numbers import is_international, parse_mobile, parse_number
 from chappe.core.rules import Entry, Listing
-
-NO_NUMBER = 10
-
 
 # --- bodies ------------------------------------------------------------------------------------------
 
@@ -86,9 +83,7 @@ class Blacklists:
     async def add(self, request: Request, of: Blacklist) -> Answer:
         key = await authenticate(self._store, request.headers)
         body = decode_json(await request.read_body(), _body, {})
-        if body.identifier is None or body.identifier == "":
-            raise Problem(NO_NUMBER, "identifier")
-        number = read_number(written(body.identifier), key.account.settings.country)
+        number = read_number(body_identifier(body.identifier), key.account.settings.country)
         entry = await self._store.add_entry(
             key.account.id, of.listing, number, test=is_test(key, self._services), now=self._services.now_ms()
         )
@@ -167,7 +162,7 @@ def _entry_answer(of: Blacklist, account: AccountId, entry: Entry) -> EntryAnswe
         # Each account has two, which nobody makes or removes.
         blacklistId=hex_id(Kind.BLACKLIST, account * len(Listing) + of.listing),
         history=[EntryEventAnswer(entry.at)],
-        sender=UNSET if entry.sender is None else entry.sender,
+        sender=or_unset(entry.sender),
     )
 
 
@@ -223,7 +218,7 @@ OPERATIONS: Sequence[Operation[Blacklists]] = (
                 (
                     Parameter(
                         "id",
-                        {"type": "string", "pattern": "^[0-9a-f]{24}$"},
+                        HEX_ID,
                         hex_id(kind, 1),
                         Origin(f"POST {path}", "id"),
                     ),

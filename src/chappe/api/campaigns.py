@@ -10,22 +10,12 @@ from msgspec import UNSET, UnsetType
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.listing import AFTER, HEX_ID, json_answer, list_answer, or_unset, pages, read_after
 from chappe.api.operations import IDENTIFIER, Operation, Origin, Parameter
 from chappe.api.problems import INVALID_PARAMETER, Hint, Problem
-from chappe.api.query import written
+from chappe.api.query import MAX_ID, body_identifier
 from chappe.api.services import Services
-from chappe.api.statistics import (
-    MOST_LISTED,
-    PAGE,
-    BlacklistsAnswer,
-    NumbersAnswer,
-    ReplyAnswer,
-    json_answer,
-    list_answer,
-    pages,
-    read_after,
-    reply_answer,
-)
+from chappe.api.statistics import BlacklistsAnswer, NumbersAnswer, ReplyAnswer, reply_answer
 from chappe.core.campaigns import Campaign, CampaignState, Draft, SendOrder, Wish, public_id, read_public_id
 from chappe.core.counts import Count, Counts, Scope
 from chappe.core.errors import Invalid
@@ -40,8 +30,7 @@ from chappe.flow import campaigns
 from chappe.flow.accept import accept, check_name, check_text, has_host, link_prefix, read_date
 from chappe.flow.campaigns import DryRun, Writer, compile_text, dry_run, ends_at, make_writer, write_test
 
-NO_NUMBER, INVALID_NAME, INVALID_TAG, NOT_DELETABLE, NOT_CANCELLABLE, NOT_FOUND, INVALID_LIST, INVALID_DATE = (
-    10,
+INVALID_NAME, INVALID_TAG, NOT_DELETABLE, NOT_CANCELLABLE, NOT_FOUND, INVALID_LIST, INVALID_DATE = (
     40,
     45,
     42,
@@ -51,7 +40,6 @@ NO_NUMBER, INVALID_NAME, INVALID_TAG, NOT_DELETABLE, NOT_CANCELLABLE, NOT_FOUND,
     61,
 )
 LONGEST_URL = 2_000
-ABOVE_ALL_IDS = (1 << 63) - 1
 
 REASONS: Mapping[int, str] = {
     12: "unsubscribed",
@@ -218,15 +206,12 @@ class CampaignArea:
     async def list_campaigns(self, request: Request) -> Answer:
         """The newest first; `before` goes on below an id."""
         key = await authenticate(self._store, request.headers)
-        before = read_after(request, Kind.CAMPAIGN, "before") or ABOVE_ALL_IDS
-        found: list[CampaignAnswer] = []
-        while len(found) < MOST_LISTED:
-            page = await self._store.list_campaigns(key.account.id, test=key.test, before=before, limit=PAGE)
-            found += map(_campaign_answer, page)
-            if len(page) < PAGE:
-                break
-            before = page[-1].id
-        return json_answer(found)
+
+        async def read(before: int, limit: int) -> list[Campaign]:
+            return await self._store.list_campaigns(key.account.id, test=key.test, before=before, limit=limit)
+
+        before = read_after(request, Kind.CAMPAIGN, "before") or MAX_ID
+        return await list_answer(pages(read, before), _campaign_answer)
 
     async def find(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)
@@ -246,12 +231,10 @@ class CampaignArea:
         """One message, to have a look at on a telephone."""
         key = await authenticate(self._store, request.headers)
         campaign = await self._find(request, key)
-        identifier = decode_json(await request.read_body(), _test_body, {}).identifier
-        if identifier is None or identifier == "":
-            raise Problem(NO_NUMBER, "identifier")
+        identifier = body_identifier(decode_json(await request.read_body(), _test_body, {}).identifier)
         writer = await self._writer(campaign, key)
         try:
-            send = await write_test(self._store, writer, written(identifier), self._services.now_ms())
+            send = await write_test(self._store, writer, identifier, self._services.now_ms())
             accepted = await accept(self._store, send, self._services.wake)
         except Invalid as error:
             raise Problem(error.code, "identifier" if error.field == "number" else error.field) from error
@@ -525,8 +508,8 @@ def _campaign_answer(campaign: Campaign) -> CampaignAnswer:
         category=campaign.category or UNSET,
         externalUrl=campaign.external_url or UNSET,
         created=campaign.created_at,
-        started=UNSET if campaign.started_at is None else campaign.started_at,
-        ended=UNSET if campaign.ended_at is None else campaign.ended_at,
+        started=or_unset(campaign.started_at),
+        ended=or_unset(campaign.ended_at),
         recipients=campaign.recipients,
         stored=campaign.stored,
         leftOut=_by_reason(campaign.left_out),
@@ -542,11 +525,7 @@ _campaign_body = msgspec.json.Decoder(CampaignBody)
 _test_body = msgspec.json.Decoder(TestBody)
 _CODES = {"name": INVALID_NAME, "message": 30, "sendList": INVALID_LIST, "date": INVALID_DATE, "category": INVALID_TAG}
 _CREATE = "POST /v2/marketing/campaigns"
-_ID = Parameter(
-    "id", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, hex_id(Kind.CAMPAIGN, 1), origin=Origin(_CREATE, "id")
-)
-_AFTER_REPLY = Parameter("after", {"type": "string", "pattern": "^[0-9a-f]{24}$"})
-_BEFORE = Parameter("before", {"type": "string", "pattern": "^[0-9a-f]{24}$"})
+_ID = Parameter("id", HEX_ID, hex_id(Kind.CAMPAIGN, 1), origin=Origin(_CREATE, "id"))
 
 
 def _aliases(verb: str) -> Sequence[str]:
@@ -582,7 +561,7 @@ OPERATIONS: Sequence[Operation[CampaignArea]] = (
         CampaignArea.list_campaigns,
         "The account's campaigns, newest first",
         list[CampaignAnswer],
-        parameters=(_BEFORE,),
+        parameters=(replace(AFTER, name="before"),),
     ),
     Operation("GET", "/v2/campaigns/{id}", CampaignArea.find, "One campaign", CampaignAnswer, (47,), (_ID,)),
     Operation(
@@ -673,7 +652,7 @@ OPERATIONS: Sequence[Operation[CampaignArea]] = (
         "What its recipients wrote back",
         list[ReplyAnswer],
         (47,),
-        (_ID, _AFTER_REPLY),
+        (_ID, AFTER),
     ),
     Operation(
         "GET",

@@ -9,10 +9,10 @@ from msgspec import UNSET, UnsetType
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request
+from chappe.api.listing import json_answer, or_unset
 from chappe.api.operations import Operation, Parameter
 from chappe.api.query import read_id, value
 from chappe.api.services import Services
-from chappe.api.statistics import json_answer
 from chappe.core.credits import LedgerEntry
 
 PAGE = 100
@@ -73,7 +73,7 @@ def describe(line: LedgerEntry) -> LedgerAnswer:
         balance=line.balance,
         messages=line.messages or UNSET,
         snapshotId=UNSET if line.message is None else str(line.message),
-        campaignName=UNSET if line.campaign is None else line.campaign,
+        campaignName=or_unset(line.campaign),
         note=line.note or UNSET,
     )
 

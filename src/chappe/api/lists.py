@@ -12,11 +12,11 @@ from msgspec import UNSET, UnsetType
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.listing import AFTER, HEX_ID, json_answer, list_answer, or_unset, pages, read_after
 from chappe.api.operations import IDENTIFIER, Operation, Origin, Parameter
 from chappe.api.problems import ABSENT, INVALID_PARAMETER, Hint, Problem
-from chappe.api.query import read_number, value, whole, written
+from chappe.api.query import body_identifier, read_number, value, whole
 from chappe.api.services import Services
-from chappe.api.statistics import AFTER, json_answer, list_answer, pages, read_after
 from chappe.core import lists
 from chappe.core.ids import Kind, hex_id, read_hex_id
 from chappe.core.lists import (
@@ -41,7 +41,7 @@ from chappe.flow import imports
 MOST_JSON_BYTES = 4 << 20
 MOST_FILE_BYTES = 256 << 20
 """Of one import, unpacked; code 18 beyond."""
-NO_NUMBER, FILE_TOO_LARGE = 10, 18
+FILE_TOO_LARGE = 18
 DEFAULT_LIMIT, MOST_REFUSED = 100, 1_000
 """Refused rows in one answer."""
 
@@ -213,11 +213,9 @@ class Lists:
         key, list_ = await authenticate(self._store, request.headers), _list_id(request)
         body = decode_json(await request.read_body(), _contact_body, {})
         await self._get(key, request)
-        if body.identifier is None or body.identifier == "":
-            raise Problem(NO_NUMBER, "identifier")
-        settings = key.account.settings
+        raw, settings = body_identifier(body.identifier), key.account.settings
         try:
-            number = parse_mobile(written(body.identifier), settings.country, international=settings.international)
+            number = parse_mobile(raw, settings.country, international=settings.international)
         except NumberError as error:
             raise Problem(error.code, "identifier") from error
         fields = await self._store.list_fields(key.account.id, list_)
@@ -379,7 +377,7 @@ def _operation_answer(one: lists.Operation) -> OperationAnswer:
 
 
 def _refusal_answer(one: Refusal) -> RefusalAnswer:
-    return RefusalAnswer(one.line, one.code, one.reason, UNSET if one.column is None else one.column)
+    return RefusalAnswer(one.line, one.code, one.reason, or_unset(one.column))
 
 
 _list_body = msgspec.json.Decoder(ListBody)
@@ -387,11 +385,10 @@ _field_body = msgspec.json.Decoder(FieldBody)
 _contact_body = msgspec.json.Decoder(ContactBody)
 _rows = msgspec.json.Decoder(list[Any])
 
-_HEX = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
-_ID = Parameter("id", _HEX, hex_id(Kind.LIST, 1), Origin("POST /v2/lists", "id"))
-_FIELD = Parameter("field", _HEX, hex_id(Kind.FIELD, 1), Origin("POST /v2/lists/{id}/fields", "id"))
-_CONTACT = Parameter("contact", _HEX, hex_id(Kind.CONTACT, 1), Origin("POST /v2/lists/{id}/contacts", "id"))
-_OPERATION = Parameter("id", _HEX, hex_id(Kind.OPERATION, 1), Origin("POST /v2/lists/{id}/import", "id"))
+_ID = Parameter("id", HEX_ID, hex_id(Kind.LIST, 1), Origin("POST /v2/lists", "id"))
+_FIELD = Parameter("field", HEX_ID, hex_id(Kind.FIELD, 1), Origin("POST /v2/lists/{id}/fields", "id"))
+_CONTACT = Parameter("contact", HEX_ID, hex_id(Kind.CONTACT, 1), Origin("POST /v2/lists/{id}/contacts", "id"))
+_OPERATION = Parameter("id", HEX_ID, hex_id(Kind.OPERATION, 1), Origin("POST /v2/lists/{id}/import", "id"))
 _THEIRS = replace(IDENTIFIER, example="+33600000009", origin=Origin("POST /v2/lists/{id}/contacts"))
 
 OPERATIONS: Sequence[Operation[Lists]] = (

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from math import ceil
-from typing import TypeVar
 
 import msgspec
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.listing import json_answer, or_unset
 from chappe.api.operations import IDENTIFIER, Operation, Origin, Parameter
 from chappe.api.problems import (
     IDEMPOTENCY,
@@ -65,7 +65,7 @@ class Messages:
             message = await self._store.find_message(account, read_id(snapshot_id or ""))
         if message is None:
             raise Problem(NO_MESSAGE)
-        return Answer(200, _json.encode(await self._describe(message)))
+        return json_answer(await self._describe(message))
 
     async def _send(self, request: Request, family: Family) -> Answer:
         key = await authenticate(self._store, request.headers)
@@ -126,7 +126,7 @@ class Messages:
             if journey is not None:
                 message = journey.message
                 parts = [
-                    PartAnswer(part=status.part, state=status.state.value, at=_or_unset(status.at))
+                    PartAnswer(part=status.part, state=status.state.value, at=or_unset(status.at))
                     for status in lifecycle.part_statuses(journey)
                 ]
         reply = None
@@ -150,38 +150,37 @@ def status_answer(
 ) -> StatusAnswer:
     """What became of a message, with what is known of its parts and of its first reply."""
     state = lifecycle.public_state(message)
-    waits_until = _or_unset(lifecycle.waits_until(message, now))
+    waits_until = or_unset(lifecycle.waits_until(message, now))
     is_held = message.held_by is not None
     return StatusAnswer(
-        bounced=_or_unset(message.bounced_at),
-        category=_or_unset(message.category),
-        cause=_or_unset(message.cause),
-        delivered=_or_unset(message.delivered_at),
-        error=_or_unset(message.error_at),
-        heldBy=_or_unset(message.held_by if waits_until else None),
+        bounced=or_unset(message.bounced_at),
+        category=or_unset(message.category),
+        cause=or_unset(message.cause),
+        delivered=or_unset(message.delivered_at),
+        error=or_unset(message.error_at),
+        heldBy=or_unset(message.held_by if waits_until else None),
         heldUntil=waits_until if is_held else msgspec.UNSET,
         id=message.id,
         identifier=message.number,
         inDoubt=message.in_doubt or msgspec.UNSET,
-        opened=_or_unset(message.opened_at),
+        opened=or_unset(message.opened_at),
         parts=list(parts) or msgspec.UNSET,
-        reply=_or_unset(message.reply_at),
+        reply=or_unset(message.reply_at),
         replyMessage=msgspec.UNSET if reply is None else reply.text,
         resent=message.resent or msgspec.UNSET,
         scheduled=msgspec.UNSET if is_held else waits_until,
-        sent=_or_unset(message.sent_at),
+        sent=or_unset(message.sent_at),
         state=state.public_name,
         stateDate=lifecycle.times(message)[state],
         submitted=message.accepted_at,
         test=message.test,
-        unsubscribed=_or_unset(message.unsubscribed_at),
+        unsubscribed=or_unset(message.unsubscribed_at),
     )
 
 
 # --- reading what came ---------------------------------------------------------------------------------
 
 _send_body = msgspec.json.Decoder(SendBody)
-_json = msgspec.json.Encoder()
 _IDEMPOTENCY_KEY = re.compile(b"[\x20-\x7e]{1,255}")
 
 
@@ -215,13 +214,6 @@ def _one_of_two(identifiers: list[str], snapshot_ids: list[str]) -> tuple[str | 
             return None, snapshot_id
         case _:
             raise Problem(INVALID_PARAMETER, "identifier", hint=Hint.ONE_OF_TWO)
-
-
-T = TypeVar("T")
-
-
-def _or_unset(value: T | None) -> T | msgspec.UnsetType:
-    return msgspec.UNSET if value is None else value
 
 
 # --- the description ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from chappe.core.message import MessageId
 from chappe.core.numbers import parse_number
 
 MAX_ID = (1 << 63) - 1
+NO_NUMBER = 10
 _ID = re.compile("[0-9]{1,19}")
 
 
@@ -63,3 +64,10 @@ def written(number: str | int) -> str:
     if isinstance(number, int):
         return str(number) if 0 <= number < 10**15 else "?"
     return number
+
+
+def body_identifier(number: str | int | None) -> str:
+    """A number that a body has to have. Raises Problem 10."""
+    if number is None or number == "":
+        raise Problem(NO_NUMBER, "identifier")
+    return written(number)

@@ -13,13 +13,13 @@ from msgspec import UNSET, UnsetType
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.listing import json_answer, or_unset
 from chappe.api.messages import status_answer
 from chappe.api.operations import Operation, Origin, Parameter
 from chappe.api.problems import INVALID_PARAMETER, NO_MESSAGE, Hint, Problem
 from chappe.api.query import MAX_ID, read_id, read_number, value, whole, written
 from chappe.api.schemas import StatusAnswer
-from chappe.api.services import Services
-from chappe.api.statistics import is_test, json_answer
+from chappe.api.services import Services, is_test
 from chappe.core.lifecycle import public_state
 from chappe.core.message import Attempt, Cancellation, Family, LinkClicks, LoggedFact, Message, MessageId, State
 from chappe.core.optout import mention_for
@@ -185,7 +185,7 @@ class Searching:
             TimelineAnswer(
                 status=status_answer(journey.message, self._services.now_ms()),
                 due=journey.message.due_at,
-                heldBy=UNSET if journey.message.held_by is None else journey.message.held_by,
+                heldBy=or_unset(journey.message.held_by),
                 attempts=[_attempt_answer(attempt) for attempt in journey.attempts],
                 facts=[_fact_answer(logged) for logged in facts],
                 links=[_link_answer(link) for link in links],
@@ -281,11 +281,11 @@ def _attempt_answer(attempt: Attempt) -> AttemptAnswer:
         claimed=attempt.claimed_at,
         outcome=_camel(attempt.outcome.name),
         mayDouble=attempt.flagged,
-        answered=UNSET if attempt.answered_at is None else attempt.answered_at,
-        carrierId=UNSET if attempt.carrier_id is None else attempt.carrier_id,
-        status=UNSET if attempt.status is None else attempt.status,
+        answered=or_unset(attempt.answered_at),
+        carrierId=or_unset(attempt.carrier_id),
+        status=or_unset(attempt.status),
         verdict=UNSET if attempt.verdict is None else _camel(attempt.verdict.name),
-        verdictDate=UNSET if attempt.verdict_at is None else attempt.verdict_at,
+        verdictDate=or_unset(attempt.verdict_at),
     )
 
 
@@ -294,9 +294,9 @@ def _link_answer(link: LinkClicks) -> LinkAnswer:
         url=link.url,
         clicks=link.clicks,
         robotClicks=link.robot_clicks,
-        firstClick=UNSET if link.first_click_at is None else link.first_click_at,
-        lastClick=UNSET if link.last_click_at is None else link.last_click_at,
-        expires=UNSET if link.expires_at is None else link.expires_at,
+        firstClick=or_unset(link.first_click_at),
+        lastClick=or_unset(link.last_click_at),
+        expires=or_unset(link.expires_at),
     )
 
 

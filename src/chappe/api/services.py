@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from chappe.core.message import Key
 from chappe.core.optout import Mention
 from chappe.core.ports import Store
-from chappe.core.routing import Route
+from chappe.core.routing import SIMULATOR, Route
 from chappe.core.targets import Networks
 from chappe.core.text import PLAIN, Cut
 from chappe.flow.live import Live
@@ -53,3 +54,8 @@ class Services:
     def links_base(self) -> str | None:
         """What tracked links begin with."""
         return self.links_url or self.public_url
+
+
+def is_test(key: Key, services: Services) -> bool:
+    """Which traffic a key sees: what it sends. Without an operator a live key's is test traffic too."""
+    return key.test or services.live_route == SIMULATOR

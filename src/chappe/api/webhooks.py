@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 
 from chappe.api.auth import authenticate
 from chappe.api.http import Answer, Request, decode_json
+from chappe.api.listing import json_answer, or_unset
 from chappe.api.operations import STREAM, Operation, Origin, Parameter
 from chappe.api.problems import INVALID_PARAMETER, QUOTA_EXCEEDED, Hint, Problem
 from chappe.api.query import value, whole
@@ -107,7 +108,7 @@ class Webhooks:
 
     async def list_endpoints(self, request: Request) -> Answer:
         account = await self._account(request)
-        return _json(EndpointsAnswer([_describe(one) for one in await self._store.list_endpoints(account)]))
+        return json_answer(EndpointsAnswer([_describe(one) for one in await self._store.list_endpoints(account)]))
 
     async def create(self, request: Request) -> Answer:
         account = await self._account(request)
@@ -126,26 +127,26 @@ class Webhooks:
             )
         except endpoints.ForbiddenUrl as error:
             raise Problem(INVALID_PARAMETER, "url", hint=Hint.FORBIDDEN_URL) from error
-        return _json(_describe(endpoint, secret=True))
+        return json_answer(_describe(endpoint, secret=True))
 
     async def remove(self, request: Request) -> Answer:
         account, endpoint = await self._account(request), _read_id(request)
         await endpoints.remove(self._store, account, endpoint)
-        return _json(RemovedAnswer(endpoint))
+        return json_answer(RemovedAnswer(endpoint))
 
     async def enable(self, request: Request) -> Answer:
         account, endpoint = await self._account(request), _read_id(request)
-        return _json(_describe(await endpoints.enable(self._store, account, endpoint)))
+        return json_answer(_describe(await endpoints.enable(self._store, account, endpoint)))
 
     async def rotate(self, request: Request) -> Answer:
         account, endpoint = await self._account(request), _read_id(request)
         rotated = await endpoints.rotate(self._store, account, endpoint, self._chance(SECRET_BYTES))
-        return _json(_describe(rotated, secret=True))
+        return json_answer(_describe(rotated, secret=True))
 
     async def replay(self, request: Request) -> Answer:
         account, endpoint = await self._account(request), _read_id(request)
         since = whole(request, "since", 0, least=0, most=MOST_SINCE, code=INVALID_DATE)
-        return _json(ReplayAnswer(await endpoints.replay(self._store, account, endpoint, since, self._now_ms())))
+        return json_answer(ReplayAnswer(await endpoints.replay(self._store, account, endpoint, since, self._now_ms())))
 
     async def list_events(self, request: Request) -> Answer:
         account = await self._account(request)
@@ -205,20 +206,15 @@ class Webhooks:
 # --- reading and writing -----------------------------------------------------------------------------
 
 _body = msgspec.json.Decoder(EndpointBody)
-_encoder = msgspec.json.Encoder()
-
-
-def _json(answer: msgspec.Struct) -> Answer:
-    return Answer(200, _encoder.encode(answer))
 
 
 def _describe(endpoint: Endpoint, *, secret: bool = False) -> EndpointAnswer:
     failing = endpoint.failing_since is not None
     return EndpointAnswer(
         created=endpoint.created_at,
-        disabled=UNSET if endpoint.disabled_at is None else endpoint.disabled_at,
+        disabled=or_unset(endpoint.disabled_at),
         events=[state.public_name for state in endpoints.STATES if state in endpoint.states],
-        failingSince=UNSET if endpoint.failing_since is None else endpoint.failing_since,
+        failingSince=or_unset(endpoint.failing_since),
         id=endpoint.id,
         lastFailure=endpoint.word if failing else UNSET,
         secret=endpoint.secrets[0] if secret else UNSET,

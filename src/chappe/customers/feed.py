@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from chappe.core.customers import Again, CustomerId, Receipt, Serving, Telling, TellingId
 from chappe.core.errors import StoreUnavailable
 from chappe.customers.writing import answer, receipt
+from chappe.flow.waiting import wait
 from chappe.smpp.aio import Link
 from chappe.smpp.pdus import DeliverSm, Status, status_name
 from chappe.smpp.session import Cause, OutcomeUnknown, ResponseReceived
@@ -159,9 +159,7 @@ class Feed:
                 log.warning("store unavailable, customers are told later")
                 claimed = 0
             if not claimed and not self._stopping:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LONGEST_WAIT_SECONDS):
-                        await self._awake.wait()
+                await wait(self._awake, LONGEST_WAIT_SECONDS)
 
     async def step(self) -> int:
         """Claims once and sends; returns how many tellings were claimed."""

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -30,6 +29,7 @@ from chappe.core.ports import Allowing, Campaigns, Contacts, Counting
 from chappe.core.routing import LIVE, Route, choose_route
 from chappe.core.text import PLAIN, Alphabet, Cut, count_parts, segment, with_language
 from chappe.flow.accept import MAX_CHARACTERS, MAX_PARTS, PAST_TOLERANCE_MS, choose_policy, links_end_at, track_links
+from chappe.flow.waiting import wait
 
 log = logging.getLogger(__name__)
 
@@ -361,9 +361,7 @@ class Runner:
                 log.warning("store unavailable, campaigns wait")
                 busy = False
             if not busy:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(EVERY_SECONDS):
-                        await self._awake.wait()
+                await wait(self._awake, EVERY_SECONDS)
 
     async def step(self) -> bool:
         """Gives each campaign its turn; True when one has more to do at once."""

@@ -15,6 +15,7 @@ from chappe.core.errors import StoreUnavailable
 from chappe.core.message import Submission
 from chappe.core.ports import Sending
 from chappe.core.routing import Portion
+from chappe.flow.waiting import wait
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +97,7 @@ class Dispatcher:
                 seconds = min(seconds, max(SHORTEST_WAIT_SECONDS, seconds_until(due_at, portion, self._now_ms())))
         if self._stopping:
             return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._awake.wait()
-        except TimeoutError:
-            pass
+        await wait(self._awake, seconds)
 
 
 def seconds_until(due_at: int, portion: Portion, now: int) -> float:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from chappe.core.errors import StoreUnavailable
 from chappe.core.message import Holder
 from chappe.core.ports import Leasing
+from chappe.flow.waiting import wait
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,7 @@ class Leases:
                 next_at = self._clock() + BEAT_SECONDS
                 self._early.clear()
                 await self.beat()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, next_at - self._clock())):
-                        await self._early.wait()
+                await wait(self._early, max(0.0, next_at - self._clock()))
         finally:
             if self._taking is not None:
                 self._taking.cancel()

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from chappe.core.message import AccountId, Event
+from chappe.flow.waiting import wait
 
 MOST_WATCHERS = 100
 """Of one account at the same time."""
@@ -61,7 +62,5 @@ class Watcher:
 
     async def wait(self, seconds: float) -> None:
         """Until there may be something new, for so long at most."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._awake.wait()
+        await wait(self._awake, seconds)
         self._awake.clear()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,6 +31,7 @@ from chappe.core.webhooks import (
     meaning,
     settle,
 )
+from chappe.flow.waiting import wait
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Notifier:
                 log.warning("store unavailable, webhooks wait")
                 claimed = 0
             if not claimed and not self._stopping:
-                await _wait(self._awake, LONGEST_WAIT_SECONDS)
+                await wait(self._awake, LONGEST_WAIT_SECONDS)
 
     # --- what comes back ---
 
@@ -302,9 +302,3 @@ class Notifier:
             and now - since >= PATIENCE_MS
             and self._lane(delivery.endpoint).breaker.openings >= PROBES_BEFORE_GIVING_UP
         )
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

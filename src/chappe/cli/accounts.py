@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +13,11 @@ from chappe.cli.common import (
     Commands,
     database_options,
     examples,
+    find_account,
     in_store,
     json_option,
+    local_time,
+    now_ms,
     print_json,
     print_table,
     read_settings,
@@ -57,8 +58,8 @@ def create_key(name: str, test: bool, quiet: bool, as_json: bool, database: str 
     secret = secrets.token_hex(16)
 
     async def create(store: Store) -> Key:
-        account = await store.open_account(name.strip(), _now())
-        return await store.create_key(account.id, _digest(secret), secret[:4], test=test, now=_now())
+        account = await store.open_account(name.strip(), now_ms())
+        return await store.create_key(account.id, _digest(secret), secret[:4], test=test, now=now_ms())
 
     key = in_store(read_settings(config, database=database), create, may_create=True)
     if quiet:
@@ -86,8 +87,8 @@ def list_keys(as_json: bool, database: str | None, config: Path | None) -> None:
             f"{key.hint}…",
             key.account.name,
             "test" if key.test else "live",
-            _date(key.created_at),
-            "" if key.revoked_at is None else _date(key.revoked_at),
+            local_time(key.created_at),
+            "" if key.revoked_at is None else local_time(key.revoked_at),
         )
         for key in found
     ]
@@ -110,7 +111,7 @@ def revoke_key(which: str, as_json: bool, database: str | None, config: Path | N
             found = [key for key in live if which in (str(key.id), key.hint)]
         match found:
             case [key]:
-                await store.revoke_key(key.id, _now())
+                await store.revoke_key(key.id, now_ms())
                 return key
             case []:
                 raise click.ClickException("no live key is that one; see `chappe keys list`")
@@ -232,7 +233,7 @@ def set_account(
     async def change(store: Store) -> Account:
         from dataclasses import replace
 
-        account = await _account(store, name)
+        account = await find_account(store, name)
         settings = replace(account.settings, **given)
         await store.save_settings(account.id, settings)
         return replace(account, settings=settings)
@@ -268,7 +269,7 @@ def set_policy(
     async def change(store: Store) -> dict[str, str]:
         from dataclasses import replace
 
-        account = await _account(store, name)
+        account = await find_account(store, name)
         policies = dict(account.settings.policies)
         if category is None:
             return policies
@@ -332,14 +333,14 @@ def smpp(
     password, salt = make_password(secrets.choice), secrets.token_bytes(SALT_BYTES)
 
     async def save(store: Store) -> None:
-        account = await _account(store, name)
+        account = await find_account(store, name)
         if remove:
             if not await store.remove_customer(account.id, system_id):
                 raise click.ClickException(f"the account {name} has no system id {system_id}")
             return
         family = Family.MARKETING if marketing else Family.NOTIFICATION
         digest = digest_of(password.encode("ascii"), salt)
-        if not await store.save_customer(account.id, system_id, salt, digest, test=test, family=family, now=_now()):
+        if not await store.save_customer(account.id, system_id, salt, digest, test=test, family=family, now=now_ms()):
             raise click.ClickException(f"the system id {system_id} is another account's")
 
     in_store(read_settings(config, database=database), save)
@@ -356,7 +357,7 @@ def smpp(
 
 def _list_customers(name: str, as_json: bool, database: str | None, config: Path | None) -> None:
     async def read(store: Store) -> list[tuple[Customer, int]]:
-        account = await _account(store, name)
+        account = await find_account(store, name)
         return [(one, waiting) for one, waiting in await store.list_customers() if one.account.id == account.id]
 
     found = in_store(read_settings(config, database=database), read)
@@ -375,7 +376,13 @@ def _list_customers(name: str, as_json: bool, database: str | None, config: Path
         )
         return
     rows = [
-        (one.system_id, "test" if one.test else "live", one.family.name.lower(), _date(one.created_at), str(waiting))
+        (
+            one.system_id,
+            "test" if one.test else "live",
+            one.family.name.lower(),
+            local_time(one.created_at),
+            str(waiting),
+        )
         for one, waiting in found
     ]
     print_table(("SYSTEM ID", "KIND", "FAMILY", "PASSWORD OF", "STILL TO BE TOLD"), rows)
@@ -393,13 +400,6 @@ def _check_category(text: str) -> None:
         raise click.BadParameter("a category as sends name it", param_hint="CATEGORY")
 
 
-async def _account(store: Store, name: str) -> Account:
-    account = await store.find_account(name)
-    if account is None:
-        raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
-    return account
-
-
 async def _list_keys(store: Store) -> list[Key]:
     return await store.list_keys()
 
@@ -408,10 +408,6 @@ def _digest(secret: str) -> bytes:
     from hashlib import sha256
 
     return sha256(secret.encode("ascii")).digest()
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
 
 
 def _sender(text: str) -> str | None:
@@ -520,7 +516,3 @@ def _print_accounts(found: list[Account], as_json: bool) -> None:
         ("ACCOUNT", "SENDER", "COUNTRY", "ABROAD", "TRACKS LINKS", "NOTIFIES OPTED OUT", "HOURS", "STOP", "SHIFT", ""),
         rows,
     )
-
-
-def _date(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000):%Y-%m-%d %H:%M}"

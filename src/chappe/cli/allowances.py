@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +13,10 @@ from chappe.cli.common import (
     Commands,
     database_options,
     examples,
-    in_store,
+    in_account,
     json_option,
+    local_time,
+    now_ms,
     options,
     print_json,
     print_table,
@@ -56,9 +56,9 @@ def add_credits(account: str, amount: int, note: str, as_json: bool, database: s
     what = Booking.ADJUST if amount < 0 else Booking.TOPUP
 
     async def add(store: Store, found: Account) -> int:
-        return await store.change_credits(found.id, what, amount, note, int(time.time() * 1000))
+        return await store.change_credits(found.id, what, amount, note, now_ms())
 
-    balance = _for_account(account, add, database, config)
+    balance = in_account(read_settings(config, database=database), account, add)
     if as_json:
         print_json({"account": account, "balance": balance})
     else:
@@ -73,7 +73,7 @@ def show_credits(account: str, as_json: bool, database: str | None, config: Path
     async def show(store: Store, found: Account) -> Credits | None:
         return await store.read_credits(found.id)
 
-    left = _for_account(account, show, database, config)
+    left = in_account(read_settings(config, database=database), account, show)
     balance, alert = (None, None) if left is None else (left.balance, left.alert_below)
     if as_json:
         print_json({"account": account, "balance": balance, "alertBelow": alert})
@@ -106,13 +106,13 @@ def list_ledger(account: str, most: int, as_json: bool, database: str | None, co
             for line in lines
         ]
 
-    lines = _for_account(account, read, database, config)
+    lines = in_account(read_settings(config, database=database), account, read)
     if as_json:
         print_json(lines)
         return
     rows = [
         (
-            f"{datetime.fromtimestamp(int(str(line['date'])) / 1000):%Y-%m-%d %H:%M}",
+            local_time(int(str(line["date"]))),
             str(line["what"]),
             f"{line['amount']:+}",
             str(line["balance"]),
@@ -138,7 +138,7 @@ def set_alert(account: str, below: str, as_json: bool, database: str | None, con
     async def set_it(store: Store, found: Account) -> None:
         await store.set_alert(found.id, threshold)
 
-    _for_account(account, set_it, database, config)
+    in_account(read_settings(config, database=database), account, set_it)
     if as_json:
         print_json({"account": account, "alertBelow": threshold})
     else:
@@ -153,7 +153,7 @@ def stop_credits(account: str, as_json: bool, database: str | None, config: Path
     async def stop(store: Store, found: Account) -> None:
         await store.stop_credits(found.id)
 
-    _for_account(account, stop, database, config)
+    in_account(read_settings(config, database=database), account, stop)
     if as_json:
         print_json({"account": account, "balance": None})
     else:
@@ -173,7 +173,7 @@ def show_limits(account: str, as_json: bool, database: str | None, config: Path 
     async def show(_: Store, found: Account) -> Limits:
         return found.limits
 
-    _print_limits(account, _for_account(account, show, database, config), as_json)
+    _print_limits(account, in_account(read_settings(config, database=database), account, show), as_json)
 
 
 @limits.command(
@@ -229,7 +229,7 @@ def set_limits(
         await store.save_limits(found.id, changed)
         return changed
 
-    _print_limits(account, _for_account(account, change, database, config), as_json)
+    _print_limits(account, in_account(read_settings(config, database=database), account, change), as_json)
 
 
 MOST_SECONDS = 30 * 24 * 3600
@@ -265,15 +265,3 @@ def _print_limits(account: str, limits: Limits, as_json: bool) -> None:
     shown = (limits.rate, limits.burst, limits.daily_parts, " ".join(limits.prefixes) or None, per_number)
     row = tuple("-" if each is None else f"{each:g}" if isinstance(each, float) else str(each) for each in shown)
     print_table(("ACCOUNT", "RATE", "BURST", "PARTS A DAY", "PREFIXES", "PER NUMBER"), [(account, *row)])
-
-
-def _for_account(
-    name: str, work: Callable[[Store, Account], Awaitable[T]], database: str | None, config: Path | None
-) -> T:
-    async def find_and_work(store: Store) -> T:
-        account = await store.find_account(name)
-        if account is None:
-            raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
-        return await work(store, account)
-
-    return in_store(read_settings(config, database=database), find_and_work)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -14,6 +16,7 @@ import click
 from chappe.core.errors import ChappeError
 
 if TYPE_CHECKING:
+    from chappe.core.message import Account
     from chappe.core.ports import Store
     from chappe.settings import Settings
 
@@ -95,6 +98,32 @@ def in_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, may_c
         return asyncio.run(run())
     except apsw.Error as error:  # not a database, damaged
         raise click.ClickException(f"{path}: {error}") from error
+
+
+async def find_account(store: Store, name: str) -> Account:
+    """Ends the command where there is none of this name."""
+    account = await store.find_account(name)
+    if account is None:
+        raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
+    return account
+
+
+def in_account(settings: Settings, name: str, work: Callable[[Store, Account], Awaitable[T]]) -> T:
+    """As `in_store`, for the account of this name."""
+
+    async def find_and_work(store: Store) -> T:
+        return await work(store, await find_account(store, name))
+
+    return in_store(settings, find_and_work)
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def local_time(at_ms: int) -> str:
+    """To the minute."""
+    return f"{datetime.fromtimestamp(at_ms / 1000):%Y-%m-%d %H:%M}"
 
 
 def print_json(answer: object) -> None:

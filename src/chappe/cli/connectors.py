@@ -16,6 +16,7 @@ from chappe.cli.common import (
     examples,
     in_store,
     json_option,
+    now_ms,
     print_json,
     print_table,
     read_settings,
@@ -134,7 +135,7 @@ def _tell(name: str, told: Told, database: str | None, config: Path | None, said
         _, lines = await _read(store, settings)
         if name not in {line.name for line in lines}:
             raise _unknown(name, lines)
-        await store.tell_connector(name, told, _now())
+        await store.tell_connector(name, told, now_ms())
 
     in_store(settings, tell)
     click.echo(f"{said}; servers notice within a second.")
@@ -144,7 +145,7 @@ async def _read(store: Store, settings: Settings) -> tuple[bool, list[_Line]]:
     """Whether the system is on hold, and all connectors that the settings, the store or a server know of."""
     from chappe.core.steering import Told, condition_of, fresh
 
-    now = _now()
+    now = now_ms()
     told = {steered.connector: steered.told for steered in await store.list_steered()}
     shown = {one.connector: one for one in await store.list_shown()}
     current = {name: one for name, one in shown.items() if fresh(one, now)}
@@ -226,7 +227,3 @@ def _as_json(line: _Line) -> Mapping[str, Any]:
         "waiting": figures.waiting,
         "limit": limit_sentence(figures),
     }
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

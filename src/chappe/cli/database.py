@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from chappe.cli.common import (
     examples,
     in_store,
     json_option,
+    local_time,
+    now_ms,
     print_json,
     print_table,
     read_settings,
@@ -134,7 +135,7 @@ def backup(file: Path, as_json: bool, database: str | None, config: Path | None)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
         task = shown.add_task("copying", total=1.0)
-        size = back_up(path, file, _now(), lambda share: shown.update(task, completed=share))
+        size = back_up(path, file, now_ms(), lambda share: shown.update(task, completed=share))
     if as_json:
         print_json({"file": str(file), "bytes": size})
     else:
@@ -153,7 +154,7 @@ def hold_on(as_json: bool, database: str | None, config: Path | None) -> None:
     """Keep every message from leaving, on all nodes; sends are accepted and wait."""
 
     async def begin(store: Store) -> dict[str, int | None]:
-        await store.hold(True, _now())
+        await store.hold(True, now_ms())
         return await _look(store)
 
     _print_hold(in_store(read_settings(config, database=database), begin), as_json)
@@ -180,9 +181,9 @@ def hold_off(doubt: bool, as_json: bool, database: str | None, config: Path | No
             from chappe.core.routing import LIVE
 
             # Parts of paused campaigns come back to their routes meanwhile.
-            while any([await store.doubt_queued(route, 500, _now()) for route in (LIVE, *await store.list_routes())]):
+            while any([await store.doubt_queued(route, 500, now_ms()) for route in (LIVE, *await store.list_routes())]):
                 pass
-        await store.hold(False, _now())
+        await store.hold(False, now_ms())
         return await _look(store)
 
     _print_hold(in_store(read_settings(config, database=database), end), as_json)
@@ -209,14 +210,8 @@ def _print_hold(found: dict[str, int | None], as_json: bool) -> None:
     if since is None:
         click.echo("Off: messages leave.")
     else:
-        from datetime import datetime
-
-        click.echo(f"ON HOLD since {datetime.fromtimestamp(since / 1000):%Y-%m-%d %H:%M}: nothing is sent.")
+        click.echo(f"ON HOLD since {local_time(since)}: nothing is sent.")
     click.echo(
         f"{found['queued']} parts wait, {found['in_doubt']} are in doubt, "
         f"{found['pending']} wait for the operator's answer."
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

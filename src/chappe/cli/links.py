@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +12,11 @@ from chappe.cli.common import (
     Commands,
     database_options,
     examples,
+    find_account,
     in_store,
     json_option,
+    local_time,
+    now_ms,
     options,
     print_json,
     print_table,
@@ -65,7 +66,7 @@ def disable_links(
 
     async def disable(store: Store) -> str:
         what, name = await _which(store, link, message, campaign, account, domain)
-        await store.ban_links(what, name, int(time.time() * 1000))
+        await store.ban_links(what, name, now_ms())
         return f"{what.value} {name}"
 
     said = in_store(read_settings(config, database=database), disable)
@@ -115,7 +116,7 @@ def list_links(as_json: bool, database: str | None, config: Path | None) -> None
     if as_json:
         print_json([{"what": ban.what.value, "name": ban.name, "since": ban.since} for ban in bans])
         return
-    rows = [(ban.what.value, ban.name, f"{datetime.fromtimestamp(ban.since / 1000):%Y-%m-%d %H:%M}") for ban in bans]
+    rows = [(ban.what.value, ban.name, local_time(ban.since)) for ban in bans]
     print_table(("WHAT", "NAME", "SINCE"), rows)
 
 
@@ -140,9 +141,7 @@ async def _which(
                 if not is_public_id(campaign):
                     raise click.BadParameter("a campaign's id; a name needs --account", param_hint="--campaign")
                 return Banned.CAMPAIGN, campaign
-            found = await store.find_account(account)
-            if found is None:
-                raise click.ClickException(f"no account is called {account}")
+            found = await find_account(store, account)
             return Banned.CAMPAIGN, campaign_name(found.id, campaign)
         case (None, None, None, str()):
             host = plain_host(domain)

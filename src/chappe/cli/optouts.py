@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -14,8 +13,10 @@ from chappe.cli.common import (
     Commands,
     database_options,
     examples,
+    find_account,
     in_store,
     json_option,
+    now_ms,
     options,
     print_json,
     read_settings,
@@ -24,7 +25,6 @@ from chappe.cli.common import (
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from chappe.core.message import Account
     from chappe.core.ports import Store
     from chappe.flow.optouts import OptOuts
 
@@ -71,8 +71,8 @@ def import_optouts(
 
     async def add(store: Store) -> None:
         nonlocal seen, added
-        account = await _find(store, name)
-        read = OptOutFile(account.settings.country, int(time.time() * 1000))
+        account = await find_account(store, name)
+        read = OptOutFile(account.settings.country, now_ms())
 
         async def take(found: OptOuts) -> None:
             nonlocal seen, added
@@ -129,7 +129,7 @@ def export_optouts(file: IO[str], name: str, test: bool, database: str | None, c
     from chappe.flow.optouts import COLUMNS, row_of
 
     async def write(store: Store) -> None:
-        account = await _find(store, name)
+        account = await find_account(store, name)
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         after = 0
@@ -143,13 +143,6 @@ def export_optouts(file: IO[str], name: str, test: bool, database: str | None, c
                 shown.update(task, advance=len(page))
 
     in_store(read_settings(config, database=database), write)
-
-
-async def _find(store: Store, name: str) -> Account:
-    account = await store.find_account(name)
-    if account is None:
-        raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
-    return account
 
 
 def _size(file: IO[bytes]) -> int | None:

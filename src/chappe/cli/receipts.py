@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from chappe.cli.common import (
     examples,
     in_store,
     json_option,
+    local_time,
+    now_ms,
     options,
     print_json,
     print_table,
@@ -62,7 +63,7 @@ def list_orphans(
     """List receipts that have matched nothing for a while, and why."""
     from chappe.core.orphans import Search
 
-    now = int(time.time() * 1000)
+    now = now_ms()
     search = Search(now - older_than * MINUTE_MS, connector, limit=limit)
 
     async def read(store: Store) -> list[Orphan]:
@@ -103,7 +104,7 @@ def repair_orphans(
     from chappe.core.orphans import Search
     from chappe.core.receipts import IdForm
 
-    now = int(time.time() * 1000)
+    now = now_ms()
     search = Search(
         now - older_than * MINUTE_MS,
         connector,
@@ -148,7 +149,7 @@ def list_forms(as_json: bool, database: str | None, config: Path | None) -> None
             one.connector,
             one.form.value,
             str(one.receipts),
-            f"{datetime.fromtimestamp(one.last_at / 1000):%Y-%m-%d %H:%M}",
+            local_time(one.last_at),
         )
         for one in forms
     ]

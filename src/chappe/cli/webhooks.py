@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +13,10 @@ from chappe.cli.common import (
     Commands,
     database_options,
     examples,
-    in_store,
+    in_account,
     json_option,
+    local_time,
+    now_ms,
     options,
     print_json,
     print_table,
@@ -23,7 +24,7 @@ from chappe.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from chappe.core.message import AccountId
+    from chappe.core.message import Account
     from chappe.core.ports import Store
     from chappe.core.webhooks import Endpoint
     from chappe.settings import Settings
@@ -62,19 +63,19 @@ def add_webhook(
 
     settings = read_settings(config, database=database)
 
-    async def add(store: Store, account: AccountId) -> Endpoint:
+    async def add(store: Store, account: Account) -> Endpoint:
         return await endpoints.create(
             store,
-            account,
+            account.id,
             url,
             events or None,
             allowed=parse_networks(settings.webhook_networks),
             chance=secrets.token_bytes(32),
-            now=_now(),
+            now=now_ms(),
         )
 
     try:
-        endpoint = _for_account(settings, name, add)
+        endpoint = in_account(settings, name, add)
     except endpoints.ForbiddenUrl:
         raise
     except Invalid as error:
@@ -94,14 +95,14 @@ def add_webhook(
 def list_webhooks(name: str, as_json: bool, database: str | None, config: Path | None) -> None:
     """List an account's webhooks, and what is wrong with them."""
 
-    async def list_all(store: Store, account: AccountId) -> list[Endpoint]:
-        return await store.list_endpoints(account)
+    async def list_all(store: Store, account: Account) -> list[Endpoint]:
+        return await store.list_endpoints(account.id)
 
-    found = _for_account(read_settings(config, database=database), name, list_all)
+    found = in_account(read_settings(config, database=database), name, list_all)
     if as_json:
         print_json([_row(endpoint) for endpoint in found])
         return
-    rows = [(str(one.id), one.url, _events(one), _date(one.created_at), _trouble(one)) for one in found]
+    rows = [(str(one.id), one.url, _events(one), local_time(one.created_at), _trouble(one)) for one in found]
     print_table(("ID", "URL", "EVENTS", "CREATED", ""), rows)
 
 
@@ -113,8 +114,8 @@ def remove_webhook(id_: int, name: str, as_json: bool, database: str | None, con
     from chappe.core.webhooks import EndpointId
     from chappe.flow import endpoints
 
-    async def remove(store: Store, account: AccountId) -> None:
-        await endpoints.remove(store, account, EndpointId(id_))
+    async def remove(store: Store, account: Account) -> None:
+        await endpoints.remove(store, account.id, EndpointId(id_))
 
     _on_webhook(read_settings(config, database=database), name, remove)
     if as_json:
@@ -142,11 +143,11 @@ def replay_webhook(
 
     since_ms = 0 if since is None else int(since.timestamp() * 1000)
 
-    async def replay(store: Store, account: AccountId) -> int:
-        endpoint = await store.find_endpoint(account, EndpointId(id_))
+    async def replay(store: Store, account: Account) -> int:
+        endpoint = await store.find_endpoint(account.id, EndpointId(id_))
         if endpoint is not None and endpoint.disabled_at is not None:
-            await endpoints.enable(store, account, endpoint.id)
-        return await endpoints.replay(store, account, EndpointId(id_), since_ms, _now())
+            await endpoints.enable(store, account.id, endpoint.id)
+        return await endpoints.replay(store, account.id, EndpointId(id_), since_ms, now_ms())
 
     replayed = _on_webhook(read_settings(config, database=database), name, replay)
     if as_json:
@@ -155,29 +156,15 @@ def replay_webhook(
         click.echo(f"{replayed} events are posted again.")
 
 
-def _for_account(settings: Settings, name: str, work: Callable[[Store, AccountId], Awaitable[T]]) -> T:
-    async def find_and_work(store: Store) -> T:
-        account = await store.find_account(name)
-        if account is None:
-            raise click.ClickException(f"no account is called {name}; `chappe keys create --account {name}` opens one")
-        return await work(store, account.id)
-
-    return in_store(settings, find_and_work)
-
-
-def _on_webhook(settings: Settings, name: str, work: Callable[[Store, AccountId], Awaitable[T]]) -> T:
+def _on_webhook(settings: Settings, name: str, work: Callable[[Store, Account], Awaitable[T]]) -> T:
     from chappe.core.errors import Invalid
 
     try:
-        return _for_account(settings, name, work)
+        return in_account(settings, name, work)
     except Invalid as error:
         raise click.ClickException(
             f"the account {name} has no such webhook; see `chappe webhooks list --account {name}`"
         ) from error
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
 
 
 def _events(endpoint: Endpoint) -> str:
@@ -189,9 +176,9 @@ def _events(endpoint: Endpoint) -> str:
 
 def _trouble(endpoint: Endpoint) -> str:
     if endpoint.disabled_at is not None:
-        return f"disabled since {_date(endpoint.disabled_at)}: {endpoint.word}"
+        return f"disabled since {local_time(endpoint.disabled_at)}: {endpoint.word}"
     if endpoint.failing_since is not None:
-        return f"failing since {_date(endpoint.failing_since)}: {endpoint.word}"
+        return f"failing since {local_time(endpoint.failing_since)}: {endpoint.word}"
     return ""
 
 
@@ -207,7 +194,3 @@ def _row(endpoint: Endpoint) -> dict[str, object]:
         "failingSince": endpoint.failing_since,
         "lastFailure": endpoint.word or None,
     }
-
-
-def _date(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000):%Y-%m-%d %H:%M}"

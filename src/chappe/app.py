@@ -43,7 +43,7 @@ from chappe.core.steering import Steered, Told
 from chappe.core.targets import parse_networks
 from chappe.customers.server import CustomerServer
 from chappe.flow import inbound, sweep
-from chappe.flow.campaigns import Runner
+from chappe.flow.campaigns import Installation, Runner
 from chappe.flow.dispatch import Dispatcher
 from chappe.flow.hold import Watch
 from chappe.flow.lease import Leases
@@ -231,12 +231,9 @@ class Node:
         self._campaigns = Runner(
             self.store,
             node,
+            Installation(settings.mention, _token, settings.cut, settings.rules),
             now_ms=_now_ms,
-            token=_token,
-            mention=settings.mention,
             wake=self._wake,
-            cut=settings.cut,
-            routes=settings.rules,
         )
         self._run_for_ever("campaigns", self._campaigns.run())
         self._run_for_ever("sweep", sweep.run(self.store, _now_ms, self._publish, self._wake_all))

@@ -14,10 +14,10 @@ from chappe.core.counts import Count, Scope
 from chappe.core.credits import Booking
 from chappe.core.ids import Kind, hex_id
 from chappe.core.lists import ListId
-from chappe.core.message import Answered, AttemptReport, NotAccepted, Submission
+from chappe.core.message import Answered, AttemptReport, Family, NotAccepted, Submission
 from chappe.core.personalise import FieldType
-from chappe.core.routing import Portion
-from chappe.flow.campaigns import Runner
+from chappe.core.routing import Member, Portion, Route
+from chappe.flow.campaigns import Installation, Runner
 
 CREATE = "/v2/marketing/campaigns"
 ABSENT_ID = hex_id(Kind.CAMPAIGN, 999)
@@ -70,9 +70,8 @@ class House:
         runner = Runner(
             self.scene.store,
             "a",
+            Installation(services.stop_mention, services.token, services.cut, services.routes),
             now_ms=services.now_ms,
-            token=services.token,
-            mention=None,
             wake=services.wake,
         )
         while await runner.step():
@@ -271,6 +270,15 @@ async def test_dry_run_tells_what_sending_would_do_and_when_it_would_end(house: 
     assert (ahead["ends"], ahead["rate"]) == (NOW + 3_000, 2.0)
     assert (await house.ask("GET", f"/v2/campaigns/{campaign}"))["state"] == "DRAFT"
     assert await house.scene.claim() == []
+
+
+async def test_test_takes_the_route_that_the_campaign_will_take(house: House) -> None:
+    campaign = await house.created()
+    house.scene.services.routes = [Route("promo", (Member("operator"),), families=(Family.MARKETING,))]
+    await house.ask("POST", f"/v2/campaigns/{campaign}/test", json={"identifier": "+33699000001"})
+    message = await house.scene.store.find_latest(house.scene.account.id, "+33699000001")
+    assert message is not None
+    assert message.route == "promo"
 
 
 async def test_test_sends_one_message_that_is_one(house: House) -> None:

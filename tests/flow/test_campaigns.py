@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from chappe.core.lists import FieldId, ListId
 from chappe.core.message import Account, Family, InDoubtPolicy, NotAccepted, Settings
 from chappe.core.optout import Mention
 from chappe.core.personalise import FieldType, UnknownField
-from chappe.core.routing import Portion
+from chappe.core.routing import Member, Portion, Route
 from chappe.core.rules import Listing
 from chappe.flow import campaigns
-from chappe.flow.campaigns import Runner, Writer, dry_run, ends_at, make_writer, send, write_test
+from chappe.flow.campaigns import Installation, Runner, Writer, dry_run, ends_at, make_writer, send, write_test
 from chappe.storage.sqlite import SqliteStore, open_sqlite
 
 NOW = 1_800_000_000_000  # Friday 15 January 2027, 08:00 UTC
@@ -69,18 +69,20 @@ class Scene:
 
     async def writer(self, campaign: Campaign, mention: Mention | None = None) -> Writer:
         fields = await self.store.list_fields(self.account.id, self.list_)
-        return make_writer(campaign, self.account, fields, ORDER, mention, lambda: f"Token{next(self.tokens):07}")
+        return make_writer(campaign, self.account, fields, ORDER, self.installation(mention))
 
     async def sent(self, **changes: Any) -> CampaignId:
         return (await send(self.store, await self.writer(await self.draft(**changes)), self.now)).id
 
-    def runner(self, holder: str = "a", store: Any = None) -> Runner:
+    def installation(self, mention: Mention | None, routes: Sequence[Route] = ()) -> Installation:
+        return Installation(mention, lambda: f"Token{next(self.tokens):07}", routes=routes)
+
+    def runner(self, holder: str = "a", store: Any = None, routes: Sequence[Route] = ()) -> Runner:
         return Runner(
             store or self.store,
             holder,
+            self.installation(None, routes),
             now_ms=lambda: self.now,
-            token=lambda: f"Token{next(self.tokens):07}",
-            mention=None,
             wake=self.woken.append,
         )
 
@@ -227,6 +229,14 @@ def test_end_is_told_by_the_rate_and_the_hours() -> None:
 
 
 # --- sending -----------------------------------------------------------------------------------------
+
+
+async def test_each_route_that_a_campaign_takes_is_told(scene: Scene) -> None:
+    await scene.add(6)
+    routes = [Route("odd", (Member("operator"),), prefixes=(number(1), number(3), number(5)))]
+    await scene.sent()
+    await until_quiet(scene.runner(routes=routes))
+    assert set(scene.woken) == {"odd", "live"}
 
 
 async def test_list_becomes_messages_and_the_campaign_is_over_when_they_have_left(scene: Scene) -> None:

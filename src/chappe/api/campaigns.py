@@ -25,10 +25,9 @@ from chappe.core.message import Family, Key, Reply
 from chappe.core.numbers import SenderError, parse_sender
 from chappe.core.routing import SIMULATOR
 from chappe.core.rules import Entry, Listing
-from chappe.core.text import with_language
 from chappe.flow import campaigns
 from chappe.flow.accept import accept, check_name, check_text, has_host, link_prefix, read_date
-from chappe.flow.campaigns import DryRun, Writer, compile_text, dry_run, ends_at, make_writer, write_test
+from chappe.flow.campaigns import DryRun, Installation, Writer, compile_text, dry_run, ends_at, make_writer, write_test
 
 INVALID_NAME, INVALID_TAG, NOT_DELETABLE, NOT_CANCELLABLE, NOT_FOUND, INVALID_LIST, INVALID_DATE = (
     40,
@@ -344,9 +343,7 @@ class CampaignArea:
         if await self._store.find_list(account.id, list_) is None:
             raise Problem(LIST_NOT_FOUND, "sendList")
         fields = await self._store.list_fields(account.id, list_)
-        mention = self._services.stop_mention
-        cut = with_language(self._services.cut, account.settings.national_shift)
-        template = compile_text(text, fields, external_url, account.settings, family, mention, cut)
+        template = compile_text(text, fields, external_url, account.settings, family, self._installation())
         if template.wants_link and self._services.links_base is None:
             raise Problem(INVALID_PARAMETER, "externalUrl")
         draft = Draft(
@@ -392,7 +389,11 @@ class CampaignArea:
             credits=0,
         )
         fields = await self._store.list_fields(key.account.id, list_)
-        return make_writer(campaign, key.account, fields, order, services.stop_mention, services.token, services.cut)
+        return make_writer(campaign, key.account, fields, order, self._installation())
+
+    def _installation(self) -> Installation:
+        services = self._services
+        return Installation(services.stop_mention, services.token, services.cut, services.routes)
 
     async def _change(self, request: Request, wish: Wish, wanted: CampaignState) -> Answer:
         """Asked again it answers the same."""

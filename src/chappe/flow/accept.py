@@ -140,7 +140,7 @@ def validate(request: SendRequest, key: Key, family: Family, terms: Terms, now: 
         number=number,
         family=family,
         text=text,
-        parts=_count_parts(text, cut),
+        parts=parts_of(text, cut),
         route=route,
         test=test,
         policy=choose_policy(account, family, category),
@@ -283,8 +283,8 @@ def has_host(url: str) -> bool:
         return False
 
 
-def _count_parts(text: str, cut: Cut) -> int:
-    """How many parts the text as sent makes; 32 when too many. A very long text is not even cut."""
+def parts_of(text: str, cut: Cut) -> int:
+    """How many parts the text as sent makes. Raises Invalid 32 when too many; a very long text is not even cut."""
     parts = count_parts(text, cut) if len(text) <= MAX_CHARACTERS else MAX_PARTS + 1
     if parts > MAX_PARTS:
         raise Invalid(32, "message")

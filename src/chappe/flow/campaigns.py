@@ -27,8 +27,8 @@ from chappe.core.optout import Mention, mention_for, with_mention
 from chappe.core.personalise import Template, compile_template
 from chappe.core.ports import Allowing, Campaigns, Contacts, Counting
 from chappe.core.routing import LIVE, Route, choose_route
-from chappe.core.text import PLAIN, Alphabet, Cut, count_parts, segment, with_language
-from chappe.flow.accept import MAX_CHARACTERS, MAX_PARTS, PAST_TOLERANCE_MS, choose_policy, links_end_at, track_links
+from chappe.core.text import PLAIN, Alphabet, Cut, segment, with_language
+from chappe.flow.accept import PAST_TOLERANCE_MS, choose_policy, links_end_at, parts_of, track_links
 from chappe.flow.waiting import wait
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ LEASE_MS = 6_000
 EVERY_SECONDS = 0.5
 """How late a campaign may begin that another node was told to send."""
 
-NO_TEXT, TOO_LONG, INVALID_TIME, INVALID_LIST = 30, 32, 41, 48
+NO_TEXT, INVALID_TIME, INVALID_LIST = 30, 41, 48
 
 
 class Store(Campaigns, Contacts, Counting, Allowing, Protocol):
@@ -52,6 +52,19 @@ class Store(Campaigns, Contacts, Counting, Allowing, Protocol):
 
 
 @dataclass(slots=True, frozen=True)
+class Installation:
+    """What the installation decides about messages of campaigns: see `accept.Terms`."""
+
+    stop_mention: Mention | None
+    token: Callable[[], str]
+    cut: Cut = PLAIN
+    routes: Sequence[Route] = ()
+
+    def cut_for(self, settings: Settings) -> Cut:
+        return with_language(self.cut, settings.national_shift)
+
+
+@dataclass(slots=True, frozen=True)
 class Writer:
     """Makes messages of a campaign's contacts; what is the same for all is decided once."""
 
@@ -59,9 +72,8 @@ class Writer:
     account: Account
     order: SendOrder
     template: Template
-    token: Callable[[], str]
-    cut: Cut = PLAIN
-    routes: Sequence[Route] = ()
+    installation: Installation
+    cut: Cut
 
     def write(self, contact: Contact, now: int) -> SendMessage | int:
         """The message, or the contract's code why this contact gets none: 30 without text, 32 too long a one."""
@@ -71,9 +83,10 @@ class Writer:
         text, links = self._fill(contact, links_end_at(self.account, due_at))
         if not text.strip():
             return NO_TEXT
-        parts = count_parts(text, self.cut) if len(text) <= MAX_CHARACTERS else MAX_PARTS + 1
-        if parts > MAX_PARTS:
-            return TOO_LONG
+        try:
+            parts = parts_of(text, self.cut)
+        except Invalid as error:
+            return error.code
         return SendMessage(
             account=campaign.account,
             number=number,
@@ -102,7 +115,7 @@ class Writer:
         if self.order.route != LIVE:
             return self.order.route
         return choose_route(
-            self.routes,
+            self.installation.routes,
             number=number,
             family=campaign.family,
             category=campaign.category,
@@ -114,12 +127,12 @@ class Writer:
         prefix, template, link = self.order.link_base, self.template, ""
         links: tuple[TrackedLink, ...] = ()
         if template.wants_link and prefix is not None:
-            token = self.token()
+            token = self.installation.token()
             link = prefix + token
             links = (TrackedLink(token, self.campaign.external_url or "", links_end),)
         text = template.render(values_of(contact), link)
         if prefix is not None and self.account.settings.track_links:
-            text, others = track_links(text, prefix, links_end, self.token)
+            text, others = track_links(text, prefix, links_end, self.installation.token)
             links += others
         return text, links
 
@@ -142,22 +155,16 @@ def make_writer(
     account: Account,
     fields: Sequence[ListField],
     order: SendOrder,
-    mention: Mention | None,
-    token: Callable[[], str],
-    cut: Cut = PLAIN,
-    routes: Sequence[Route] = (),
+    installation: Installation,
 ) -> Writer:
-    """`mention`, `cut` and `routes` are the installation's.
-
-    Raises UnknownField, and Invalid: 1001 for `externalUrl` when there is nowhere that links begin with, 32 for
+    """Raises UnknownField, and Invalid: 1001 for `externalUrl` when there is nowhere that links begin with, 32 for
     `message`.
     """
-    family = campaign.family
-    cut = with_language(cut, account.settings.national_shift)
-    template = compile_text(campaign.text, fields, campaign.external_url, account.settings, family, mention, cut)
+    settings = account.settings
+    template = compile_text(campaign.text, fields, campaign.external_url, settings, campaign.family, installation)
     if template.wants_link and order.link_base is None:
         raise Invalid(1001, "externalUrl")
-    return Writer(campaign, account, order, template, token, cut, routes)
+    return Writer(campaign, account, order, template, installation, installation.cut_for(settings))
 
 
 def compile_text(
@@ -166,15 +173,12 @@ def compile_text(
     external_url: str | None,
     settings: Settings,
     family: Family,
-    mention: Mention | None,
-    cut: Cut = PLAIN,
+    installation: Installation,
 ) -> Template:
     """The text with its STOP mention. Raises UnknownField, and Invalid 32 when it is too long for anybody."""
-    text = with_mention(text, mention_for(settings, family, mention))
+    text = with_mention(text, mention_for(settings, family, installation.stop_mention))
     template = compile_template(text, {one.name: str(one.id) for one in fields}, link=external_url is not None)
-    shortest = template.render({})
-    if len(shortest) > MAX_CHARACTERS or count_parts(shortest, cut) > MAX_PARTS:
-        raise Invalid(TOO_LONG, "message")
+    parts_of(template.render({}), installation.cut_for(settings))
     return template
 
 
@@ -327,23 +331,17 @@ class Runner:
         self,
         store: Store,
         holder: str,
+        installation: Installation,
         *,
         now_ms: Callable[[], int],
-        token: Callable[[], str],
-        mention: Mention | None,
         wake: Callable[[str], None],
-        cut: Cut = PLAIN,
-        routes: Sequence[Route] = (),
     ) -> None:
         """`holder` names this node, which takes up at once what it held when it stopped; `wake` is told each route on
-        which something was queued; `mention`, `cut` and `routes` are the installation's."""
+        which something was queued."""
         self._store = store
         self._holder = holder
+        self._installation = installation
         self._now_ms = now_ms
-        self._token = token
-        self._mention = mention
-        self._cut = cut
-        self._routes = routes
         self._wake_route = wake
         self._awake = asyncio.Event()
 
@@ -402,9 +400,7 @@ class Runner:
         campaign, account = taken.campaign, taken.account
         fields = await self._store.list_fields(account.id, ListId(campaign.list))
         try:
-            writer = make_writer(
-                campaign, account, fields, _order_of(campaign), self._mention, self._token, self._cut, self._routes
-            )
+            writer = make_writer(campaign, account, fields, _order_of(campaign), self._installation)
         except Invalid as error:
             if await self._store.find_list(account.id, ListId(campaign.list)) is not None:
                 log.warning("campaign paused", extra={"campaign": campaign.public_id, "reason": str(error)})
@@ -413,10 +409,12 @@ class Runner:
             writer = None  # its list was deleted, and there is nobody to write to
         after = campaign.cursor
         for _ in range(WAVES):
-            stored = await self._store.expand(await self._next_wave(taken, writer, after))
+            wave = await self._next_wave(taken, writer, after)
+            stored = await self._store.expand(wave)
             if stored is None:
                 return False
-            self._wake_route(stored.route or "")
+            for route in {send.route for send in wave.sends}:
+                self._wake_route(route)
             if stored.expanded:
                 break
             after = stored.cursor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,11 +40,19 @@ from tests.connectors.connector_scene import NOW, Journey, Operator, Start, a_re
 
 
 async def test_it_binds_as_it_was_told(journey: Journey, operator: Operator) -> None:
-    connector = journey.connect(operator.port, system_type="SMS")
+    connector = journey.connect(operator.port, system_type="SMS", address_ton=1, address_npi=1, address_range="^3361")
     assert (connector.name, connector.bound, connector.free()) == ("op", False, 0)
     assert connector.submit(submissions(1)) == submissions(1)
     await journey.until(lambda: connector.bound)
-    bind = pdus.BindTransceiver(sequence_number=1, system_id=b"chappe", password=b"secret", system_type=b"SMS")
+    bind = pdus.BindTransceiver(
+        sequence_number=1,
+        system_id=b"chappe",
+        password=b"secret",
+        system_type=b"SMS",
+        addr_ton=1,
+        addr_npi=1,
+        address_range=b"^3361",
+    )
     assert operator.binds == [bind]
 
 
@@ -239,6 +248,43 @@ async def test_a_limited_operator_is_used_up_and_loses_nothing(
     assert facts(journey, Answered) == [(message, 1) for message in range(1, 251)]
     assert simulator.counts["throttled"] == connector.counts.throttled > 0
     assert connector.figures().rate_limit is not None
+
+
+# --- changed while it goes on ---
+
+
+async def test_window_and_rate_change_without_a_new_bind(journey: Journey, operator: Operator) -> None:
+    connector = journey.connect(operator.port, window=2)
+    before = connector.settings
+    await journey.until(connector.free)
+    waiting = connector.submit(submissions(20))
+    assert (connector.in_flight, connector.free()) == (2, 0)
+    journey.room.clear()
+    connector.adjust(msgspec.structs.replace(before, window=6))
+    assert (journey.room.is_set(), connector.free(), connector.figures().window) == (True, 4, 6)
+    waiting = connector.submit(waiting)
+    connector.adjust(msgspec.structs.replace(before, window=3))
+    assert (connector.in_flight, connector.free()) == (6, 0)
+    await journey.until(lambda: len(operator.submits) == 6)
+    for index in range(5):
+        operator.reply(index)
+    await journey.until(lambda: connector.free() == 2)
+    connector.adjust(msgspec.structs.replace(before, window=100, rate=0.5, burst=3))
+    assert len(waiting) - len(connector.submit(waiting)) == 1, "a token that was there, and none at a rate of 0.5"
+    assert connector.figures().rate_setting == 0.5
+    connector.adjust(before)
+    operator.reply(5)
+    await journey.until(lambda: connector.free() == 1)
+    assert (len(operator.binds), operator.ends) == (1, [])
+
+
+async def test_a_changed_window_holds_for_the_next_bind_too(journey: Journey, operator: Operator) -> None:
+    connector = journey.connect(operator.port, window=2)
+    await journey.until(lambda: connector.bound)
+    connector.adjust(msgspec.structs.replace(connector.settings, window=7))
+    operator.links[0].close()
+    await journey.until(lambda: len(operator.binds) == 2 and connector.bound)
+    assert connector.free() == 7
 
 
 # --- held ---
@@ -687,6 +733,44 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_unless_told_othe
     await operator.close()
 
 
+async def test_an_authority_of_its_own_and_a_certificate_of_ours(
+    journey: Journey, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator, trusting = Operator(), self_signed(tmp_path)
+    pem = str(tmp_path / "operator.pem")
+    trusting.verify_mode = ssl.CERT_REQUIRED
+    trusting.load_verify_locations(pem)
+    port = await operator.start(tls=trusting)
+    connector = journey.connect(port, host="localhost", tls=True, tls_ca=pem, tls_cert=pem, tls_key=pem)
+    await journey.until(lambda: connector.bound)
+    await journey.close()
+    connector = journey.connect(port, host="localhost", tls=True, tls_ca=pem)
+    # With TLS 1.3 a client learns only after its handshake that it was not let in.
+    await journey.until(lambda: "link ended" in caplog.text or connector.counts.unreachable)
+    assert (connector.bound, len(operator.binds)) == (False, 1)
+    await operator.close()
+
+
+LOCKED = Path(__file__).parents[1] / "api/certificates/locked.key"
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"tls_ca": "none.pem"}, "tls_ca: none.pem: No such file or directory"),
+        ({"tls_ca": str(LOCKED)}, f"tls_ca: {LOCKED}: "),
+        ({"tls_cert": "none.pem", "tls_key": "none.pem"}, "tls_cert, tls_key: none.pem, none.pem: No such file"),
+        ({"tls_cert": str(LOCKED.with_name("first.pem")), "tls_key": str(LOCKED)}, "is protected by a password"),
+    ],
+)
+async def test_a_certificate_that_cannot_be_used_is_named_and_tried_again(
+    journey: Journey, caplog: pytest.LogCaptureFixture, files: dict[str, str], complaint: str
+) -> None:
+    journey.connect(1, tls=True, **files)
+    await journey.until(lambda: caplog.text.count("certificate cannot be used") >= 2)
+    assert complaint in str(vars(caplog.records[-1]).get("reason", "")) + str(vars(caplog.records[-2]).get("reason"))
+
+
 # --- a pair of binds ---------------------------------------------------------------------------------
 
 
@@ -790,6 +874,12 @@ def settings(**values: Any) -> SmppSettings:
         {"bind": "rx"},
         {"retry_seconds": 0},
         {"tls_insecure": True},
+        {"tls_ca": "ca.pem"},
+        {"tls": True, "tls_cert": "our.pem"},
+        {"tls": True, "tls_key": "our.key"},
+        {"address_range": "1" * 41},
+        {"address_ton": 7},
+        {"destination_npi": 19},
         {"sender": "Привет"},
         {"sender": "x" * 21},
         {"statuses": {"0x45": "final"}},
@@ -812,6 +902,13 @@ def test_settings_are_read_as_operators_write_them() -> None:
     assert settings().not_assigned_codes() == {"1", "9"}
     assert read.operator_stop_codes() == {"53"}
     assert settings().operator_stop_codes() == frozenset()
+
+
+def test_only_window_rate_and_burst_change_without_a_new_bind() -> None:
+    assert settings(window=2, rate=3, burst=4).differs_live(settings())
+    assert not settings().differs_live(settings())
+    for other in ({"host": "127.0.0.2"}, {"window": 2, "password": "new"}, {"sender": "36111"}, {"binds": 2}):
+        assert not settings(**other).differs_live(settings())
 
 
 def test_a_password_is_never_shown() -> None:

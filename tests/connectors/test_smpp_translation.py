@@ -217,6 +217,9 @@ def test_a_sender_is_described_by_what_it_is(sender: str, expected: tuple[int, i
 def test_the_operators_settings_fill_in_and_overrule() -> None:
     pdu = written(a_submission(sender=None), sender="36111", short_code_ton=6, short_code_npi=1, references=False)
     assert (pdu.source_addr_ton, pdu.source_addr_npi, pdu.source_addr, pdu.tlvs) == (6, 1, b"36111", ())
+    assert (pdu.dest_addr_ton, pdu.dest_addr_npi) == (1, 1)
+    pdu = written(a_submission(), destination_ton=0, destination_npi=9)
+    assert (pdu.dest_addr_ton, pdu.dest_addr_npi) == (0, 9)
 
 
 @pytest.mark.parametrize(

@@ -372,3 +372,30 @@ def test_what_congestion_says_is_soon_forgotten() -> None:
         pace.hear(now, taken=count, throttled=0, in_flight=0)
     assert pace.rate is not None
     assert pace.rate > 90
+
+
+def test_another_contract_is_followed_at_once() -> None:
+    pace = Pace(0.0, 10, 1)
+    pace.spend(pace.allowed(0.0), 0.0)
+    pace.change(0.0, 100, 50)
+    assert (pace.rate, pace.slowed, pace.allowed(1.0)) == (100, False, 50)
+    pace.change(1.0, 5, 1)
+    assert (pace.rate, pace.allowed(1.0)) == (5, 1)
+    pace.change(1.0, 0, 1)
+    assert (pace.limited, pace.allowed(1.0)) == (False, UNLIMITED)
+    pace.change(1.0, 4, 2)
+    pace.spend(pace.allowed(1.0), 1.0)
+    assert (pace.allowed(1.2), pace.allowed(1.25)) == (0, 1)
+
+
+def test_what_refusals_have_found_outlives_another_contract() -> None:
+    pace = Pace(0.0, 100)
+    for n in range(20):
+        pace.hear(n / 20, taken=2, throttled=1, in_flight=0)
+    found = pace.rate
+    assert found is not None
+    assert pace.slowed
+    pace.change(1.0, 1_000, 1)
+    assert (pace.rate, pace.slowed) == (found, True)
+    pace.change(1.0, 1, 1)
+    assert pace.rate == 1

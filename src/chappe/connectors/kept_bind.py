@@ -21,6 +21,7 @@ from typing import Final
 
 from chappe.connectors.counts import Counts
 from chappe.connectors.smpp_settings import SmppSettings
+from chappe.connectors.trust import UnusableError, trust_of
 from chappe.core.message import AttemptKey
 from chappe.smpp import aio
 from chappe.smpp.codec import SubmitBody
@@ -116,13 +117,18 @@ class KeptBind:
             raise MisuseError("not bound")
         self.link.submit_many(submits)
 
+    def adjust(self, settings: SmppSettings) -> None:
+        """Takes the window of settings that differ in nothing else that a bind depends on."""
+        self._settings = settings
+        if self.link is not None:
+            self.link.session.set_window(settings.window)
+
     async def keep(self) -> None:
         """Until cancelled or draining."""
         self._away_since = asyncio.get_running_loop().time()
-        tls = _tls_of(self._settings)
         try:
             while not self._draining.is_set():
-                await self._make(tls)
+                await self._make()
                 if self.link is not None:
                     await asyncio.shield(self.link.lost)
                     self._drop()
@@ -211,27 +217,33 @@ class KeptBind:
 
     # --- inside ---
 
-    async def _make(self, tls: ssl.SSLContext | bool) -> None:
+    async def _make(self) -> None:
         """Tries once, alone while no sibling holds either; the first then goes on until it, or a sibling, does."""
         if self._siblings.any_bound:
-            await self._try(tls)
+            await self._try()
             return
         async with self._siblings.lead:
             while not self._draining.is_set():
-                await self._try(tls)
+                await self._try()
                 if self._siblings.any_bound:
                     return
                 self._drop()
                 await self._pause()
 
-    async def _try(self, tls: ssl.SSLContext | bool) -> None:
+    async def _try(self) -> None:
         """Connects and binds; afterwards there is a link or none, and it may be ending."""
         settings = self._settings
         self._bound_at = None
         self._leaving = self._close_due = self._probing = False
         self._decided.clear()
         try:
+            # Read anew for each connection, so that a renewed certificate needs no restart; beside the loop.
+            tls = await asyncio.to_thread(trust_of, settings) if settings.tls else False
             link = await self._connect(tls)
+        except UnusableError as error:
+            self._unreached = False
+            log.error("certificate cannot be used", extra={**self._fields, "reason": str(error)})
+            return
         except OSError as error:
             self._counts.unreachable += 1
             again, self._unreached = (
@@ -259,6 +271,9 @@ class KeptBind:
                     system_id=settings.system_id.encode(),
                     password=settings.password.encode(),
                     system_type=settings.system_type.encode(),
+                    addr_ton=settings.address_ton,
+                    addr_npi=settings.address_npi,
+                    address_range=settings.address_range.encode(),
                 ),
                 BIND,
             )
@@ -325,13 +340,3 @@ class KeptBind:
             pause = longest if self._wrong_credentials else min(settings.retry_seconds * 2**self._failures, longest)
             self._failures = min(self._failures + 1, 30)
         return pause * (0.75 + self._chance() / 2)
-
-
-def _tls_of(settings: SmppSettings) -> ssl.SSLContext | bool:
-    if not settings.tls:
-        return False
-    context = ssl.create_default_context()
-    if settings.tls_insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -183,6 +183,23 @@ class SmppConnector:
         self._note(self._clock())
         self._tell_room()
 
+    @property
+    def settings(self) -> SmppSettings:
+        return self._settings
+
+    def adjust(self, settings: SmppSettings) -> None:
+        """Goes on with another window, rate and burst (`smpp_settings.LIVE`); the binds stay."""
+        self._settings = settings
+        for bind in self._binds:
+            bind.adjust(settings)
+        now = self._clock()
+        self._pace.change(now, settings.rate, settings.burst)
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        self._note(now)
+        self._tell_room()
+
     def figures(self) -> Figures:
         """What it does at the moment; a few divisions, whatever the traffic."""
         now, meter, pace = self._clock(), self._meter, self._pace

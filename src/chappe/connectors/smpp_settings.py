@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,9 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400, description="a numbe
 Code: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z]{1,10}\Z", description="a code of letters and digits")]
 TreatmentName: TypeAlias = Literal["permanent", "temporary", "throttled", "session"]
 LongMessages: TypeAlias = Literal["udh8", "udh16", "sar", "payload"]
+
+LIVE: Final = ("window", "rate", "burst")
+"""What may change while a connector goes on; all else is part of how it binds, writes or reads."""
 
 _CUTS: Mapping[LongMessages, int] = {"udh8": PLAIN, "udh16": WIDE, "sar": BARE, "payload": BARE | WHOLE}
 
@@ -43,10 +46,22 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tls: bool = False
     tls_insecure: bool = False
     """Takes any certificate, which protects from nobody who can answer in the operator's place."""
+    tls_ca: Annotated[str, Meta(description="a PEM file")] = ""
+    """Who may vouch for the operator, in the place of those that the system trusts."""
+    tls_cert: Annotated[str, Meta(description="a PEM file; together with tls_key")] = ""
+    """Our own certificate, for operators that ask for one, and those that vouch for it."""
+    tls_key: Annotated[str, Meta(description="a PEM file without a password; together with tls_cert")] = ""
+    address_ton: Annotated[int, Meta(ge=0, le=6, description="a whole number from 0 to 6")] = 0
+    address_npi: Annotated[int, Meta(ge=0, le=18, description="a whole number from 0 to 18")] = 0
+    address_range: str = ""
+    """Which numbers the bind is for, as the operator writes it (SMPP 3.4 §5.2.7); mostly nothing."""
     sender: str = ""
     """Of messages that name none; without it the operator chooses."""
     short_code_ton: Annotated[int, Meta(ge=0, le=6, description="a whole number from 0 to 6")] = 3
     short_code_npi: Annotated[int, Meta(ge=0, le=18, description="a whole number from 0 to 18")] = 0
+    destination_ton: Annotated[int, Meta(ge=0, le=6, description="a whole number from 0 to 6")] = 1
+    destination_npi: Annotated[int, Meta(ge=0, le=18, description="a whole number from 0 to 18")] = 1
+    """Of recipients' numbers, which are always international ones."""
     user_message_reference: bool = True
     """Puts the TLV on each submit, so that a receipt can settle a submit whose answer was lost."""
     long_messages: Annotated[
@@ -86,12 +101,16 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """…up to this, which is also the pause after a refused password."""
 
     def __post_init__(self) -> None:
-        for name, octets in (("system_id", 15), ("password", 8), ("system_type", 12)):
+        for name, octets in (("system_id", 15), ("password", 8), ("system_type", 12), ("address_range", 40)):
             value: str = getattr(self, name)
             if not value.isascii() or "\0" in value or len(value) > octets:
-                raise ValueError(f"{name} has at most {octets} ASCII characters")  # SMPP 3.4 §5.2.1 to 3
-        if self.tls_insecure and not self.tls:
-            raise ValueError("tls_insecure says how tls is done, and tls is off")
+                raise ValueError(f"{name} has at most {octets} ASCII characters")  # SMPP 3.4 §5.2.1 to 7
+        for name in ("tls_insecure", "tls_ca", "tls_cert", "tls_key"):
+            if getattr(self, name) and not self.tls:
+                raise ValueError(f"{name} says how tls is done, and tls is off")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            given, missing = ("tls_key", "tls_cert") if self.tls_key else ("tls_cert", "tls_key")
+            raise ValueError(f"{given} needs {missing} beside it")
         self.treatments()
         try:
             self.writer().address(self.sender)
@@ -100,6 +119,10 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __repr__(self) -> str:
         return f"SmppSettings({self.name!r}, {self.host!r}, {self.port})"  # never the password
+
+    def differs_live(self, other: SmppSettings) -> bool:
+        """Whether `other` is the same but for what a connector changes without binding anew."""
+        return self != other and self == msgspec.structs.replace(other, **{name: getattr(self, name) for name in LIVE})
 
     def treatments(self) -> Mapping[int, Treatment]:
         """`statuses` by number. Raises ValueError."""
@@ -120,6 +143,8 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             sender=self.sender,
             short_code_ton=self.short_code_ton,
             short_code_npi=self.short_code_npi,
+            destination_ton=self.destination_ton,
+            destination_npi=self.destination_npi,
             references=self.user_message_reference,
             sar=self.long_messages == "sar",
             gsm7=self.gsm7,

@@ -163,6 +163,8 @@ class Writer:
         sender: str = "",
         short_code_ton: int = Ton.NETWORK_SPECIFIC,
         short_code_npi: int = Npi.UNKNOWN,
+        destination_ton: int = Ton.INTERNATIONAL,
+        destination_npi: int = Npi.ISDN,
         references: bool = True,
         sar: bool = False,
         gsm7: Gsm7 = "unpacked",
@@ -172,6 +174,7 @@ class Writer:
         part in parameters instead of a header. `gsm7_data_coding` is how this operator calls `gsm7`."""
         self._sender = sender
         self._short_code = (short_code_ton, short_code_npi)
+        self._destination = (destination_ton, destination_npi)
         self._references = references
         self._sar = sar
         self._gsm7 = gsm7
@@ -265,8 +268,8 @@ class Writer:
                 source_addr_ton=ton,
                 source_addr_npi=npi,
                 source_addr=octets,
-                dest_addr_ton=Ton.INTERNATIONAL,
-                dest_addr_npi=Npi.ISDN,
+                dest_addr_ton=self._destination[0],
+                dest_addr_npi=self._destination[1],
                 registered_delivery=1,
             )
         )

@@ -73,6 +73,16 @@ class Pace:
         self._taken = _LastSecond(now)
         self._refused = _LastSecond(now)
 
+    def change(self, now: float, rate: float, burst: int) -> None:
+        """Another contract: a rate that was the last one's follows it, one that refusals have found stays below it."""
+        slowed = self.slowed
+        if self.limited:
+            self._refill(now)
+        self.setting, self._burst = rate or inf, burst
+        self._rate = min(self._rate, self.setting) if slowed else self.setting
+        self._tokens = min(self._tokens, float(burst))
+        self._at = self._spent_at = now
+
     @property
     def rate(self) -> float | None:
         """Submits a second, as they are allowed now; None: as many as the window takes."""

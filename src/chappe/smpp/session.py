@@ -269,7 +269,7 @@ class Session:
     @property
     def window_free(self) -> int:
         """How many messages may be sent now; 0 when not bound."""
-        return self.limits.window - self._window_used if self._may_send & WINDOWED else 0
+        return max(0, self.limits.window - self._window_used) if self._may_send & WINDOWED else 0
 
     @property
     def owed(self) -> int:
@@ -286,6 +286,10 @@ class Session:
         return pdu_class.command_id in self._may_send
 
     # --- the application's commands ---
+
+    def set_window(self, window: int) -> None:
+        """From now on; what is in flight beyond it stays there, and nothing joins it before there is room again."""
+        self.limits = msgspec.structs.replace(self.limits, window=window)
 
     def request(self, pdu: Pdu, now: float, token: object = None, spoil: Callable[[bytes], bytes] | None = None) -> int:
         """Sends a request and returns its sequence number; `token` comes back with its end.

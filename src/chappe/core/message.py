@@ -47,6 +47,8 @@ class Delivery(IntEnum):
     so the only one that a late receipt may still turn into DELIVERED.
     """
 
+    __hash__ = int.__hash__  # Enum's own hashes the name, in Python
+
     SUBMITTED = 0
     SENT = 1
     DELIVERED = 2
@@ -77,6 +79,8 @@ class Outcome(IntEnum):
     closed and their part is queued again; RESENT means that nobody knows whether the operator has it.
     """
 
+    __hash__ = int.__hash__  # as in `Delivery`
+
     PENDING = 0
     ACCEPTED = 1
     IN_DOUBT = 2
@@ -96,6 +100,8 @@ class Treatment(IntEnum):
 
 class Verdict(IntEnum):
     """What a final receipt says of one attempt."""
+
+    __hash__ = int.__hash__  # as in `Delivery`
 
     DELIVERED = 0
     NOT_ASSIGNED = 1

@@ -29,6 +29,8 @@ NOTHING = {
     "bounced": 0,
     "complaint": 0,
     "timespent": 0,
+    "doubts": 0,
+    "resent": 0,
 }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -15,9 +16,11 @@ from click.testing import CliRunner, Result
 
 from chappe.cli import main
 from chappe.cli.accounts import POLICIES
+from chappe.core.counts import Count
 from chappe.core.customers import Customer
 from chappe.core.hours import DEFAULT_PACK, PACKS, REGIONS
-from chappe.core.message import Family, InDoubtPolicy, Key
+from chappe.core.message import AttemptReport, DoubtBegan, Family, InDoubtPolicy, Key, SendMessage
+from chappe.core.routing import Portion
 from chappe.customers.passwords import is_password
 from chappe.flow.accept import choose_policy
 from chappe.storage.sqlite import SqliteStore, open_sqlite
@@ -353,6 +356,41 @@ def test_an_accounts_policy_is_set_shown_and_taken_back(cli: CliRunner) -> None:
     key = find(create(cli))
     assert key is not None
     assert choose_policy(key.account, Family.MARKETING, "orders") is InDoubtPolicy.AT_LEAST_ONCE
+
+
+def test_a_policy_that_this_release_does_not_know_is_shown_as_such(cli: CliRunner) -> None:
+    key = find(create(cli))
+    assert key is not None
+    settings = replace(key.account.settings, policies={"orders": "exactly_once"})
+    in_store(lambda store: store.save_settings(key.account.id, settings))
+    assert "orders    exactly_once: unknown, the default holds\n" in run(cli, "accounts", "policy", "shop").stdout
+
+
+def test_what_an_account_has_sent_is_told_by_category(cli: CliRunner) -> None:
+    create(cli)
+    assert run(cli, "accounts", "counts", "shop").stdout.splitlines()[1].split() == ["TOTAL", *["0"] * len(Count)]
+    in_store(send_and_doubt)
+    told = json.loads(run(cli, "accounts", "counts", "shop", "--json").stdout)
+    [orders] = told["categories"]
+    assert (orders["category"], orders["sent"], orders["doubts"], orders["resent"]) == ("orders", 1, 1, 0)
+    assert told["total"] == {name: n for name, n in orders.items() if name != "category"}
+    head, line, total = run(cli, "accounts", "counts", "shop").stdout.splitlines()
+    assert head.split()[:2] == ["CATEGORY", "SENT"]
+    assert line.split()[0] == "orders"
+    assert line.split()[1:] == total.split()[1:]
+    assert run(cli, "accounts", "counts", "nobody").exit_code == 1
+
+
+async def send_and_doubt(store: SqliteStore) -> None:
+    account = await store.find_account("shop")
+    assert account is not None
+    policy, number = InDoubtPolicy.WAIT_THEN_RETRY, "+33612345678"
+    send = SendMessage(account.id, number, Family.NOTIFICATION, "Bonjour", 1, "live", False, policy, 1, 1, 1_000)
+    await store.accept(replace(send, category="orders"))
+    epoch = await store.open_connector("op", 1)
+    [submission] = await store.claim("op", epoch, [Portion("live")], 1, 2)
+    message, part, attempt = submission.key
+    await store.settle([AttemptReport(message, DoubtBegan(part, attempt, 3, "timeout"))], 3)
 
 
 def test_the_policies_that_can_be_chosen_are_those_there_are() -> None:

@@ -268,6 +268,8 @@ def test_without_a_public_address_links_are_never_tracked() -> None:
         (Family.NOTIFICATION, "OTP", InDoubtPolicy.AT_LEAST_ONCE),
         (Family.NOTIFICATION, "alarme", InDoubtPolicy.AT_LEAST_ONCE),
         (Family.NOTIFICATION, "facture", InDoubtPolicy.AT_MOST_ONCE),
+        (Family.NOTIFICATION, "avis", InDoubtPolicy.WAIT_THEN_RETRY),  # a policy that there is not
+        (Family.NOTIFICATION, "code", InDoubtPolicy.AT_LEAST_ONCE),  # likewise
         (Family.MARKETING, None, InDoubtPolicy.AT_MOST_ONCE),
         (Family.MARKETING, "otp", InDoubtPolicy.AT_MOST_ONCE),
         (Family.MARKETING, "relance", InDoubtPolicy.WAIT_THEN_RETRY),
@@ -276,7 +278,9 @@ def test_without_a_public_address_links_are_never_tracked() -> None:
 def test_the_in_doubt_policy_is_the_accounts_then_the_categorys_then_the_familys(
     family: Family, category: str | None, policy: InDoubtPolicy
 ) -> None:
-    settings = Settings(policies={"facture": "at_most_once", "relance": "wait_then_retry"})
+    settings = Settings(
+        policies={"facture": "at_most_once", "relance": "wait_then_retry", "avis": "exactly_once", "code": ""}
+    )
     assert check(settings=settings, family=family, category=category).policy is policy
 
 

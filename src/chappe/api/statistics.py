@@ -48,6 +48,10 @@ class StatsAnswer(msgspec.Struct, kw_only=True):
     complaint: int = 0
     timespent: int = 0
     """Neither is measured: a complaint and the time on a page do not come back over SMPP."""
+    doubts: int
+    """Ours, as is `resent`: submits whose answer never came, or came too late…"""
+    resent: int
+    """…and those that may have doubled an earlier one."""
 
 
 class NumbersAnswer(msgspec.Struct):
@@ -112,6 +116,8 @@ class Statistics:
             unsubscribers=counts[Count.UNSUBSCRIBERS],
             errors=counts[Count.ERRORS],
             bounced=counts[Count.BOUNCED],
+            doubts=counts[Count.DOUBTS],
+            resent=counts[Count.RESENT],
         )
         return json_answer(answer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from chappe.cli.common import (
     database_options,
     examples,
     find_account,
+    in_account,
     in_store,
     json_option,
     local_time,
@@ -24,6 +25,7 @@ from chappe.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from chappe.core.counts import Counts
     from chappe.core.customers import Customer
     from chappe.core.message import Account, Key
     from chappe.core.ports import Store
@@ -283,7 +285,35 @@ def set_policy(
     if as_json:
         print_json(policies)
     else:
-        print_table(("CATEGORY", "POLICY"), sorted(policies.items()))
+        from chappe.core.message import InDoubtPolicy
+
+        rows = [
+            (of, said if InDoubtPolicy.named(said) is not None else f"{said}: unknown, the default holds")
+            for of, said in sorted(policies.items())
+        ]
+        print_table(("CATEGORY", "POLICY"), rows)
+
+
+@accounts.command("counts", epilog=examples("chappe accounts counts shop", "chappe accounts counts shop --json"))
+@click.argument("name")
+@click.option("--test", is_flag=True, help="Of test keys.")
+@json_option
+@database_options
+def show_counts(name: str, test: bool, as_json: bool, database: str | None, config: Path | None) -> None:
+    """Say what an account has sent, by category, and what came of it: doubts and what was sent again among it."""
+    from chappe.core.counts import Count
+
+    async def read(store: Store, account: Account) -> tuple[Counts, Mapping[str, Counts]]:
+        return await store.read_counts(account.id, test=test), await store.list_counts(account.id, test=test)
+
+    total, by_category = in_account(read_settings(config, database=database), name, read)
+    if as_json:
+        named = [{"category": category or None, **_counts_row(counts)} for category, counts in by_category.items()]
+        print_json({"categories": named, "total": _counts_row(total)})
+        return
+    head = ("CATEGORY", *(count.name.replace("_", " ") for count in Count))
+    rows = [*((category or "(none)", counts) for category, counts in by_category.items()), ("TOTAL", total)]
+    print_table(head, [(title, *(str(counts[count]) for count in Count)) for title, counts in rows])
 
 
 @accounts.command(
@@ -472,6 +502,10 @@ def _key_row(key: Key) -> dict[str, object]:
         "createdAt": key.created_at,
         "revokedAt": key.revoked_at,
     }
+
+
+def _counts_row(counts: Counts) -> dict[str, int]:
+    return {count.name.lower(): n for count, n in counts.items()}
 
 
 def _print_accounts(found: list[Account], as_json: bool) -> None:

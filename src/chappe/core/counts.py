@@ -39,6 +39,10 @@ class Count(IntEnum):
     """Messages with such a click."""
     REPLIES = 8
     UNSUBSCRIBERS = 9
+    DOUBTS = 10
+    """Submits that were in doubt, each of them, whatever became known of them later."""
+    RESENT = 11
+    """Submits that may have doubled an earlier one, each of them; not any more when their claim was released."""
     NEVER_LEFT = 20
     """Ended before it was handed to an operator: cancelled, barred, or expired while it waited."""
 
@@ -175,4 +179,5 @@ _SENT, _SUBMITTED, _DELIVERED, _BOUNCED, _ERRORS, _OPENERS, _REPLIES, _UNSUBSCRI
     )
 )
 
-_ONCE = tuple(count for count in Count if count not in (Count.CREDITS, Count.OPENS))
+_EACH = (Count.CREDITS, Count.OPENS, Count.DOUBTS, Count.RESENT)
+_ONCE = tuple(count for count in Count if count not in _EACH)

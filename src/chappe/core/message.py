@@ -71,6 +71,11 @@ class InDoubtPolicy(IntEnum):
     AT_LEAST_ONCE = 1
     AT_MOST_ONCE = 2
 
+    @classmethod
+    def named(cls, name: str) -> InDoubtPolicy | None:
+        """By the name in settings; None for one that this release does not know."""
+        return cls.__members__.get(name.upper())
+
 
 class Outcome(IntEnum):
     """What became of one attempt at the operator's door, before any receipt.
@@ -590,7 +595,8 @@ class Settings:
     national_shift: str | None = None
     """`turkish`, `spanish` or `portuguese`: a table in the place of UCS-2 where that saves parts."""
     policies: dict[str, str] = field(default_factory=dict)
-    """category → in-doubt policy name."""
+    """category → in-doubt policy name. One that is none (`InDoubtPolicy.named`), such as a newer release may have
+    stored, is as if nothing were said."""
     hours: str | None = None
     """Which of `hours.PACKS` says when marketing may leave; None: the default one."""
     region: str | None = None

@@ -448,6 +448,10 @@ class Counting(Protocol):
         """Each of `Count`: of the account, or of one of its categories or campaigns; zeros where there is nothing."""
         ...
 
+    async def list_counts(self, account: AccountId, *, test: bool) -> Mapping[str, Counts]:
+        """Those of each category that there was, by its name; the empty one is of what has none."""
+        ...
+
 
 class Contacts(Protocol):
     """Lists, their fields and contacts, and imports. NotAccepted 60 says that the account has no such list."""

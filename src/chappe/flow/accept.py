@@ -292,10 +292,11 @@ def parts_of(text: str, cut: Cut) -> int:
 
 
 def choose_policy(account: Account, family: Family, category: str | None) -> InDoubtPolicy:
+    """The account's for this category, else the category's, else the family's."""
     if category is not None:
-        chosen = account.settings.policies.get(category)
+        chosen = InDoubtPolicy.named(account.settings.policies.get(category, ""))
         if chosen is not None:
-            return InDoubtPolicy[chosen.upper()]
+            return chosen
         if family is Family.NOTIFICATION:
             return POLICY_OF_CATEGORY.get(category.lower(), POLICY_OF_FAMILY[family])
     return POLICY_OF_FAMILY[family]

@@ -7,6 +7,8 @@ An engine says how a job is run and how something is looked up; what an area bri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -291,6 +293,10 @@ class CountCalls(Engine):
         self, account: AccountId, *, test: bool, scope: Scope = Scope.ACCOUNT, name: str = ""
     ) -> Counts:
         return counters.counts_of(await self._look_up("read_totals", (account, test, int(scope), name)))
+
+    async def list_counts(self, account: AccountId, *, test: bool) -> Mapping[str, Counts]:
+        rows = await self._look_up("list_categories", (account, test))
+        return {name: counters.counts_of(row[1:] for row in of) for name, of in groupby(rows, key=itemgetter(0))}
 
 
 class StoreCalls(

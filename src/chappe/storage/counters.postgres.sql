@@ -48,3 +48,22 @@ CROSS JOIN LATERAL (
     ) both_
     GROUP BY both_.what
 ) found;
+
+-- The same of each category, by name.
+-- name: list_categories
+SELECT p.n, found.name, found.what, found.n
+FROM unnest($1::bigint[], $2::boolean[]) WITH ORDINALITY AS p(account, test, n)
+CROSS JOIN LATERAL (
+    SELECT both_.name, both_.what, sum(both_.n)::bigint AS n
+    FROM (
+        SELECT t.name, t.what, t.n
+        FROM counter_total t
+        WHERE t.account = p.account AND t.test = p.test AND t.scope = 1
+        UNION ALL
+        SELECT d.category, d.what, d.n
+        FROM counter_delta d
+        WHERE d.account = p.account AND d.test = p.test
+    ) both_
+    GROUP BY both_.name, both_.what
+) found
+ORDER BY p.n, found.name, found.what;

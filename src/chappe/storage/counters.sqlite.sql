@@ -32,3 +32,18 @@ FROM (
     WHERE account = $1 AND test = $2 AND $4 = CASE $3 WHEN 0 THEN '' WHEN 1 THEN category ELSE campaign END
 )
 GROUP BY what;
+
+-- The same of each category, by name.
+-- name: list_categories
+SELECT name, what, sum(n)
+FROM (
+    SELECT name, what, n
+    FROM counter_total
+    WHERE account = $1 AND test = $2 AND scope = 1
+    UNION ALL
+    SELECT category, what, n
+    FROM counter_delta
+    WHERE account = $1 AND test = $2
+)
+GROUP BY name, what
+ORDER BY name, what;

@@ -233,6 +233,8 @@ class Workspace:
             self._held[id_] = message
         self._tally.touch(journey)
         changed = bool(effects) or before != _condition(journey)
+        if changed and isinstance(fact, DoubtBegan):
+            self.count(message, Count.DOUBTS)
         self._facts.append((id_, seq, fact.at, type(fact).__name__, changed, msgspec.json.encode(fact).decode()))
         if isinstance(fact, _ABOUT_ATTEMPTS):
             key = (id_, fact.part, fact.attempt)
@@ -256,6 +258,7 @@ class Workspace:
         if attempt.flagged:
             journey.message.resent += 1
             self._messages[journey.message.id] = journey.message
+            self.count(journey.message, Count.RESENT)
         return (
             attempt.message,
             attempt.part,
@@ -275,6 +278,7 @@ class Workspace:
         if attempt.flagged:
             message.resent -= 1
             self._messages[message.id] = message
+            self.count(message, Count.RESENT, -1)
         if is_queued(journey, attempt.part):
             self.requeue(message, attempt.part, message.due_at)
         self._give_credits_back(journey, now)
@@ -310,9 +314,9 @@ class Workspace:
         for kept in (self._messages, self._held, self._attempts, self._queue, self._unqueue_all, *lists):
             kept.clear()
 
-    def count(self, message: Message, what: Count) -> None:
-        """Counts one of what the journeys do not show."""
-        self._tally.add(message, what)
+    def count(self, message: Message, what: Count, n: int = 1) -> None:
+        """Counts what the journeys do not show."""
+        self._tally.add(message, what, n)
 
     def learn_form(self, connector: str, given: str, reported: str, at: int) -> None:
         """Notes how a receipt wrote the id that an answer gave, unless it wrote it as it was."""

@@ -19,6 +19,7 @@ from store_scene import (
     a_receipt,
     an_inbound,
     answered,
+    doubted,
     keys_of,
     refused,
 )
@@ -97,6 +98,39 @@ async def test_answer_and_receipt_of_one_batch_count_each(scene: Scene) -> None:
 async def test_bounced_is_no_error(scene: Scene) -> None:
     await scene.bounce()
     assert await counted(scene) == sent(1, submitted=1, bounced=1)
+
+
+async def test_each_doubt_counts_whatever_becomes_known_later_and_each_submit_that_may_double(scene: Scene) -> None:
+    submission = await scene.submit(category="orders")
+    doubt = doubted(submission)
+    await scene.store.settle([doubt, doubt], NOW + SECOND)
+    assert await counted(scene) == sent(1, doubts=1)
+    await scene.store.sweep(NOW + HOUR, 10)
+    again = await scene.claim_one(now=NOW + HOUR)
+    assert again.attempt.flagged
+    assert await counted(scene) == sent(1, doubts=1, resent=1)
+    await scene.store.release([again.key], NOW + HOUR)
+    assert await counted(scene) == sent(1, doubts=1)
+    await scene.store.settle([answered(submission, "A1")], NOW + HOUR)  # the late answer
+    await scene.store.sweep(NOW + HOUR, 10)
+    assert await counted(scene) == sent(1, submitted=1, doubts=1)
+    assert await scene.store.list_counts(scene.account, test=False) == {
+        "orders": await scene.store.read_counts(scene.account, test=False, scope=Scope.CATEGORY, name="orders")
+    }
+
+
+async def test_counts_are_listed_by_category_rolled_up_or_not_and_each_accounts_own(scene: Scene) -> None:
+    rival = await scene.another_account()
+    await scene.submit(category="b")
+    await scene.store.sweep(NOW, 10)
+    await scene.submit(category="b")
+    await scene.submit()
+    await scene.submit(account=rival, category="c")
+    await scene.submit(test=True, category="d")
+    listed = await scene.store.list_counts(scene.account, test=False)
+    assert {name: counts[Count.SENT] for name, counts in listed.items()} == {"": 1, "b": 2}
+    assert list(await scene.store.list_counts(scene.account, test=True)) == ["d"]
+    assert list(await scene.store.list_counts(rival, test=False)) == ["c"]
 
 
 async def test_error_turns_into_delivered_with_a_late_receipt(scene: Scene) -> None:

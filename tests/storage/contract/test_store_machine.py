@@ -36,6 +36,7 @@ from chappe.core.message import (
     Accepted,
     AttemptKey,
     Delivery,
+    DoubtBegan,
     Family,
     Idempotency,
     InDoubtPolicy,
@@ -297,6 +298,11 @@ class Story(RuleBasedStateMachine):
         self.excuses |= self.unanswered.keys()
         self.unanswered.clear()
 
+    async def count_doubts(self, message: MessageId) -> int:
+        """How often a submit of it came to be in doubt, by the log."""
+        logged = await self.scene.store.list_facts(self.scene.account, message)
+        return sum(entry.changed and isinstance(entry.fact, DoubtBegan) for entry in logged)
+
     # --- what must hold after each step ---
 
     @invariant()
@@ -343,6 +349,8 @@ class Story(RuleBasedStateMachine):
                 Count.OPENERS: message.opened_at is not None,
                 Count.REPLIES: message.reply_at is not None,
                 Count.UNSUBSCRIBERS: message.unsubscribed_at is not None,
+                Count.DOUBTS: self.run(self.count_doubts(id_)),
+                Count.RESENT: sum(attempt.flagged for attempt in attempts),
                 Count.NEVER_LEFT: message.error_at is not None and not attempts,
             }
             for category in {"", message.category or ""}:

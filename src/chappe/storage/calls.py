@@ -37,6 +37,7 @@ from chappe.core.message import (
     Submission,
 )
 from chappe.core.routing import Portion
+from chappe.core.turns import Turns
 from chappe.storage import (
     allowances,
     blacklists,
@@ -72,7 +73,6 @@ def _without(steps: Callable[..., Steps[Any]]) -> Job:
 
 
 _WITH_JOURNEYS: Mapping[str, Callable[..., Steps[Any]]] = {
-    "claim": work.claim,
     "cancel": work.cancel,
     "release": work.release,
     "sweep": work.sweep,
@@ -109,7 +109,8 @@ EACH: Mapping[str, Job] = {
     **{kind: _without(steps) for kind, steps in _APART.items()},
 }
 """The kinds of job that are done one after the other, each with a fresh view of the rows; `accept`, `settle` and
-`draw_tokens` are done together."""
+`draw_tokens` are done together, and `claim`
+remembers whose turn it is."""
 
 PENDING = {
     "queued": "count_queued",
@@ -138,8 +139,13 @@ def handlers(
 
         return handle
 
+    turns = Turns()
+
+    def claim(space: Workspace, payload: Any) -> Steps[list[Submission]]:
+        return work.claim(space, turns, *payload)
+
     together: dict[str, Handler] = {"accept": work.accept, "settle": settle, "draw_tokens": allowances.draw_tokens}
-    return together | {kind: each(job) for kind, job in (dict(EACH) | dict(own or {})).items()}
+    return together | {kind: each(job) for kind, job in ({"claim": claim} | dict(EACH) | dict(own or {})).items()}
 
 
 def keep_house() -> Steps[None]:

@@ -130,12 +130,12 @@ CROSS JOIN LATERAL (
 -- name: shelve_due
 WITH due AS MATERIALIZED (
     SELECT d.message, d.part, p.shelf
-    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
-        AS p(shelf, route, class, now, most, campaign, account)
+    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[])
+        AS p(shelf, route, class, account, now, most, campaign)
     CROSS JOIN LATERAL (
         SELECT q.message, q.part
         FROM queue q
-        WHERE q.route = p.route AND q.class = p.class AND q.due_at <= p.now
+        WHERE q.route = p.route AND q.class = p.class AND q.account = p.account AND q.due_at <= p.now
         ORDER BY q.due_at, q.message, q.part
         LIMIT p.most
         FOR UPDATE SKIP LOCKED
@@ -151,9 +151,9 @@ WHERE q.message = due.message AND q.part = due.part
 RETURNING q.message;
 
 -- name: shelve_part
-INSERT INTO queue (message, part, route, class, due_at)
+INSERT INTO queue (message, part, route, class, account, due_at)
 SELECT *
-FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::smallint[], $5::bigint[])
+FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::smallint[], $5::bigint[], $6::bigint[])
 ON CONFLICT (message, part) DO UPDATE SET route = excluded.route;
 
 -- Puts parts back where their messages belong.

@@ -95,19 +95,19 @@ WHERE (message, part) IN (
     FROM (
         SELECT message, part
         FROM queue
-        WHERE route = $2 AND class = $3 AND due_at <= $4
+        WHERE route = $2 AND class = $3 AND account = $4 AND due_at <= $5
         ORDER BY due_at, message, part
-        LIMIT $5
+        LIMIT $6
     ) d
     JOIN message m ON m.id = d.message
-    WHERE m.campaign = $6 AND m.account = $7
+    WHERE m.campaign = $7 AND m.account = $4
         AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.message = m.id AND a.outcome <> 3)
 )
 RETURNING message;
 
 -- name: shelve_part
-INSERT INTO queue (message, part, route, class, due_at)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO queue (message, part, route, class, account, due_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (message, part) DO UPDATE SET route = excluded.route;
 
 -- Puts parts back where their messages belong.

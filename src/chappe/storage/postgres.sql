@@ -126,10 +126,10 @@ FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]);
 -- The queue -------------------------------------------------------------------------------------------
 
 -- name: queue_part
-INSERT INTO queue (message, part, route, class, due_at)
+INSERT INTO queue (message, part, route, class, account, due_at)
 SELECT *
-FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::smallint[], $5::bigint[])
-ON CONFLICT (message, part) DO UPDATE SET due_at = excluded.due_at;
+FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::smallint[], $5::bigint[], $6::bigint[])
+ON CONFLICT (message, part) DO UPDATE SET account = excluded.account, due_at = excluded.due_at;
 
 -- A part that a claim has its hands on is left to it: it will wait for the message that we hold, read it anew, and let
 -- go of the part. Waiting for it here would entangle the two.
@@ -155,17 +155,81 @@ DELETE FROM queue q
 USING gone
 WHERE q.message = gone.message AND q.part = gone.part;
 
--- Takes the parts that are due off the queue, those that wait longest: of the messages of some slots, and of all what has
--- been due for a while. They are returned in any order. What another claim takes at the same moment is passed over.
--- name: take_due
+-- The accounts that have something due on a route: first those behind the one given, up to so many. Each is found from
+-- the one before it, not among all that waits. Before them 0, if parts have become due that are in no account's lane yet.
+-- name: find_waiting
+SELECT p.route, p.class, found.account
+FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[])
+    AS p(route, class, last, now, most)
+CROSS JOIN LATERAL (
+    WITH RECURSIVE behind (account) AS (
+        SELECT min(q.account) FROM queue q WHERE q.route = p.route AND q.class = p.class AND q.account > p.last
+        UNION ALL
+        SELECT (
+            SELECT min(q.account)
+            FROM queue q
+            WHERE q.route = p.route AND q.class = p.class AND q.account > b.account
+        )
+        FROM behind b
+        WHERE b.account IS NOT NULL
+    ), round (account) AS (
+        SELECT min(q.account)
+        FROM queue q
+        WHERE q.route = p.route AND q.class = p.class AND q.account > 0 AND q.account <= p.last
+        UNION ALL
+        SELECT (
+            SELECT min(q.account)
+            FROM queue q
+            WHERE q.route = p.route AND q.class = p.class AND q.account > r.account AND q.account <= p.last
+        )
+        FROM round r
+        WHERE r.account IS NOT NULL
+    )
+    SELECT f.account
+    FROM (
+        SELECT 0::bigint AS account
+        WHERE (
+            SELECT min(q.due_at) FROM queue q WHERE q.route = p.route AND q.class = p.class AND q.account = 0
+        ) <= p.now
+        UNION ALL
+        SELECT account FROM behind
+        UNION ALL
+        SELECT account FROM round
+    ) f
+    WHERE f.account IS NOT NULL
+    LIMIT p.most
+) found;
+
+-- Up to so many parts whose time has come join the lanes of their accounts. One without a message is dropped by its claim.
+-- name: join_lanes
 WITH due AS MATERIALIZED (
     SELECT d.message, d.part
-    FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-        AS p(route, class, now, others_due, first, last, most)
+    FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[]) AS p(route, class, now, most)
     CROSS JOIN LATERAL (
         SELECT q.message, q.part
         FROM queue q
-        WHERE q.route = p.route AND q.class = p.class AND q.due_at <= p.now
+        WHERE q.route = p.route AND q.class = p.class AND q.account = 0 AND q.due_at <= p.now
+        ORDER BY q.due_at, q.message, q.part
+        LIMIT p.most
+        FOR UPDATE SKIP LOCKED
+    ) d
+)
+UPDATE queue q
+SET account = coalesce((SELECT m.account FROM message m WHERE m.id = due.message), 1)
+FROM due
+WHERE q.message = due.message AND q.part = due.part;
+
+-- Takes the parts of accounts that are due off the queue, those that wait longest: of the messages of some slots, and of
+-- all what has been due for a while. They are returned in any order. What another claim takes at the same moment is passed over.
+-- name: take_due
+WITH due AS MATERIALIZED (
+    SELECT d.message, d.part
+    FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+        $8::bigint[]) AS p(route, class, account, now, others_due, first, last, most)
+    CROSS JOIN LATERAL (
+        SELECT q.message, q.part
+        FROM queue q
+        WHERE q.route = p.route AND q.class = p.class AND q.account = p.account AND q.due_at <= p.now
             AND (q.due_at <= p.others_due OR q.message * 37 % 100 BETWEEN p.first AND p.last)
         ORDER BY q.due_at, q.message, q.part
         LIMIT p.most
@@ -175,7 +239,7 @@ WITH due AS MATERIALIZED (
 DELETE FROM queue q
 USING due
 WHERE q.message = due.message AND q.part = due.part
-RETURNING q.due_at, q.message, q.part;
+RETURNING q.due_at, q.message, q.part, q.route, q.account;
 
 -- None while the system is on hold.
 -- name: find_epoch
@@ -626,11 +690,26 @@ CROSS JOIN LATERAL (
 ) found;
 
 -- name: next_due
-SELECT p.n, least(
-    (SELECT min(q.due_at) FROM queue q WHERE q.route = p.route AND q.class = 0),
-    (SELECT min(q.due_at) FROM queue q WHERE q.route = p.route AND q.class = 1)
-)
+SELECT p.n, found.due_at
 FROM unnest($1::text[]) WITH ORDINALITY AS p(route, n)
+CROSS JOIN LATERAL (
+    WITH RECURSIVE lane (class, account) AS (
+        SELECT family.class, (SELECT min(q.account) FROM queue q WHERE q.route = p.route AND q.class = family.class)
+        FROM (VALUES (0::smallint), (1::smallint)) AS family(class)
+        UNION ALL
+        SELECT l.class, (
+            SELECT min(q.account)
+            FROM queue q
+            WHERE q.route = p.route AND q.class = l.class AND q.account > l.account
+        )
+        FROM lane l
+        WHERE l.account IS NOT NULL
+    )
+    SELECT min((
+        SELECT min(q.due_at) FROM queue q WHERE q.route = p.route AND q.class = l.class AND q.account = l.account
+    )) AS due_at
+    FROM lane l
+) found
 WHERE NOT EXISTS (SELECT 1 FROM flag f WHERE f.name = 'hold');
 
 -- Each found from the one before it, not among all that waits.

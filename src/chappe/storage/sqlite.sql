@@ -94,9 +94,9 @@ VALUES ($1, $2, $3, $4);
 -- The queue -------------------------------------------------------------------------------------------
 
 -- name: queue_part
-INSERT INTO queue (message, part, route, class, due_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (message, part) DO UPDATE SET due_at = excluded.due_at;
+INSERT INTO queue (message, part, route, class, account, due_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (message, part) DO UPDATE SET account = excluded.account, due_at = excluded.due_at;
 
 -- name: unqueue_part
 DELETE FROM queue
@@ -106,18 +106,63 @@ WHERE message = $1 AND part = $2;
 DELETE FROM queue
 WHERE message = $1;
 
--- Takes the parts that are due off the queue, those that wait longest: of the messages of some slots, and of all what has
--- been due for a while. They are returned in any order.
+-- The accounts that have something due on a route: first those behind the one given, up to so many. Each is found from
+-- the one before it, not among all that waits. Before them 0, if parts have become due that are in no account's lane yet.
+-- name: find_waiting
+WITH RECURSIVE behind (account) AS (
+    SELECT min(account) FROM queue WHERE route = $1 AND class = $2 AND account > $3
+    UNION ALL
+    SELECT (SELECT min(q.account) FROM queue q WHERE q.route = $1 AND q.class = $2 AND q.account > b.account)
+    FROM behind b
+    WHERE b.account IS NOT NULL
+), round (account) AS (
+    SELECT min(account) FROM queue WHERE route = $1 AND class = $2 AND account > 0 AND account <= $3
+    UNION ALL
+    SELECT (
+        SELECT min(q.account)
+        FROM queue q
+        WHERE q.route = $1 AND q.class = $2 AND q.account > r.account AND q.account <= $3
+    )
+    FROM round r
+    WHERE r.account IS NOT NULL
+)
+SELECT $1, $2, f.account
+FROM (
+    SELECT 0 AS account
+    WHERE (SELECT min(due_at) FROM queue WHERE route = $1 AND class = $2 AND account = 0) <= $4
+    UNION ALL
+    SELECT account FROM behind
+    UNION ALL
+    SELECT account FROM round
+) f
+WHERE f.account IS NOT NULL
+LIMIT $5;
+
+-- Up to so many parts whose time has come join the lanes of their accounts. One without a message is dropped by its claim.
+-- name: join_lanes
+UPDATE queue
+SET account = coalesce((SELECT m.account FROM message m WHERE m.id = queue.message), 1)
+WHERE (message, part) IN (
+    SELECT message, part
+    FROM queue
+    WHERE route = $1 AND class = $2 AND account = 0 AND due_at <= $3
+    ORDER BY due_at, message, part
+    LIMIT $4
+);
+
+-- Takes the parts of one account that are due off the queue, those that wait longest: of the messages of some slots, and
+-- of all what has been due for a while. They are returned in any order.
 -- name: take_due
 DELETE FROM queue
 WHERE (message, part) IN (
     SELECT message, part
     FROM queue
-    WHERE route = $1 AND class = $2 AND due_at <= $3 AND (due_at <= $4 OR message * 37 % 100 BETWEEN $5 AND $6)
+    WHERE route = $1 AND class = $2 AND account = $3 AND due_at <= $4
+        AND (due_at <= $5 OR message * 37 % 100 BETWEEN $6 AND $7)
     ORDER BY due_at, message, part
-    LIMIT $7
+    LIMIT $8
 )
-RETURNING due_at, message, part;
+RETURNING due_at, message, part, route, account;
 
 -- None while the system is on hold.
 -- name: find_epoch
@@ -449,12 +494,20 @@ ORDER BY id
 LIMIT 1;
 
 -- name: next_due
-SELECT min(due_at)
-FROM (
-    SELECT min(due_at) AS due_at FROM queue WHERE route = $1 AND class = 0
+WITH RECURSIVE lane (class, account) AS (
+    SELECT family.class, (SELECT min(account) FROM queue WHERE route = $1 AND class = family.class)
+    FROM (SELECT 0 AS class UNION ALL SELECT 1) family
     UNION ALL
-    SELECT min(due_at) FROM queue WHERE route = $1 AND class = 1
+    SELECT l.class, (
+        SELECT min(q.account) FROM queue q WHERE q.route = $1 AND q.class = l.class AND q.account > l.account
+    )
+    FROM lane l
+    WHERE l.account IS NOT NULL
 )
+SELECT min((
+    SELECT min(q.due_at) FROM queue q WHERE q.route = $1 AND q.class = l.class AND q.account = l.account
+))
+FROM lane l
 WHERE NOT EXISTS (SELECT 1 FROM flag WHERE name = 'hold');
 
 -- Each found from the one before it, not among all that waits.

@@ -29,16 +29,33 @@ SELECT connector, node, at, figures
 FROM shown
 ORDER BY connector;
 
--- Up to so many.
+-- Up to so many; account by account, because what is due later is not to be walked over.
 -- name: count_waiting
 SELECT p.n, d.waiting
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS p(route, now, most, n)
 CROSS JOIN LATERAL (
+    WITH RECURSIVE lane (class, account) AS (
+        SELECT family.class, (SELECT min(q.account) FROM queue q WHERE q.route = p.route AND q.class = family.class)
+        FROM (VALUES (0::smallint), (1::smallint)) AS family(class)
+        UNION ALL
+        SELECT l.class, (
+            SELECT min(q.account)
+            FROM queue q
+            WHERE q.route = p.route AND q.class = l.class AND q.account > l.account
+        )
+        FROM lane l
+        WHERE l.account IS NOT NULL
+    )
     SELECT count(*) AS waiting
     FROM (
         SELECT 1
-        FROM queue q
-        WHERE q.route = p.route AND q.class IN (0, 1) AND q.due_at <= p.now
+        FROM lane l
+        CROSS JOIN LATERAL (
+            SELECT 1
+            FROM queue q
+            WHERE q.route = p.route AND q.class = l.class AND q.account = l.account AND q.due_at <= p.now
+            LIMIT p.most
+        ) due
         LIMIT p.most
     ) found
 ) d;

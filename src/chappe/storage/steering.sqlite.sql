@@ -26,12 +26,23 @@ SELECT connector, node, at, figures
 FROM shown
 ORDER BY connector;
 
--- Up to so many.
+-- Up to so many; account by account, because what is due later is not to be walked over.
 -- name: count_waiting
+WITH RECURSIVE lane (class, account) AS (
+    SELECT family.class, (SELECT min(account) FROM queue WHERE route = $1 AND class = family.class)
+    FROM (SELECT 0 AS class UNION ALL SELECT 1) family
+    UNION ALL
+    SELECT l.class, (
+        SELECT min(q.account) FROM queue q WHERE q.route = $1 AND q.class = l.class AND q.account > l.account
+    )
+    FROM lane l
+    WHERE l.account IS NOT NULL
+)
 SELECT count(*)
 FROM (
     SELECT 1
-    FROM queue
-    WHERE route = $1 AND class IN (0, 1) AND due_at <= $2
+    FROM lane l
+    CROSS JOIN queue q
+    WHERE q.route = $1 AND q.class = l.class AND q.account = l.account AND q.due_at <= $2
     LIMIT $3
 );

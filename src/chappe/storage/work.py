@@ -14,7 +14,7 @@ nothing to do for it.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -73,6 +73,7 @@ from chappe.core.message import (
 from chappe.core.numbers import PhoneNumber
 from chappe.core.receipts import IdForm, form_of, id_forms
 from chappe.core.routing import Portion
+from chappe.core.turns import NOBODY, Lane, Turns
 from chappe.storage import allowances
 from chappe.storage.steps import Row, Steps, ask, lock, tell
 
@@ -91,6 +92,8 @@ BEFORE_RESTORE = "@restore"
 
 ROUNDS = 5
 """How often one claim takes again, when nothing of what it took may leave."""
+LANES_JOINED_AT_ONCE = 1_000
+"""Parts of one route and family that were queued for later and that one claim takes into their accounts' lanes."""
 SHELVED_AT_ONCE = 2_000
 """Due parts among which one claim looks for more of a paused campaign."""
 
@@ -284,7 +287,8 @@ class Workspace:
         self._give_credits_back(journey, now)
 
     def requeue(self, message: Message, part: int, due_at: int) -> None:
-        self._queue[message.id, part] = (message.id, part, message.route, int(message.family), due_at)
+        lane = NOBODY  # its account's once it is due
+        self._queue[message.id, part] = (message.id, part, message.route, int(message.family), lane, due_at)
 
     def wake(self, message: Message) -> None:
         """Says that `wake_at` was moved by the caller."""
@@ -533,7 +537,9 @@ def _insert_messages(sends: Sequence[tuple[SendMessage, int]]) -> Steps[list[Mes
             )
         )
         latest[send.number, send.account] = id_
-        queue += [(id_, part, send.route, int(send.family), send.due_at) for part in range(1, send.submits + 1)]
+        lane = send.account if send.due_at <= send.accepted_at else NOBODY
+        of = (send.route, int(send.family), lane, send.due_at)
+        queue += [(id_, part, *of) for part in range(1, send.submits + 1)]
         links += [(link.token, id_, link.url, link.expires_at) for link in send.links]
         events.append((send.account, id_, 1, _SUBMITTED, send.accepted_at))
         if send.idempotency:
@@ -599,7 +605,7 @@ def beat(work: Workspace, holder: Holder, lease_ms: int, now: int) -> Steps[int]
 
 
 def claim(
-    work: Workspace, connector: str, epoch: int, portions: Sequence[Portion], limit: int, now: int
+    work: Workspace, turns: Turns, connector: str, epoch: int, portions: Sequence[Portion], limit: int, now: int
 ) -> Steps[list[Submission]]:
     """See `ports.Sending.claim`."""
     yield from lock(f"connector {connector}", OPT_OUTS, alone=False)
@@ -607,23 +613,62 @@ def claim(
         return []
     submissions: list[Submission] = []
     for _ in range(ROUNDS):
-        taken, submissions = yield from _take(work, connector, epoch, portions, limit, now, may_hold=True)
+        taken = yield from _take_due(turns, connector, portions, limit, now)
+        submissions = yield from _let_leave(work, connector, epoch, taken, now, may_hold=True)
         if submissions or not taken:
             break
     return submissions
 
 
-def _take(
-    work: Workspace, connector: str, epoch: int, portions: Sequence[Portion], limit: int, now: int, *, may_hold: bool
-) -> Steps[tuple[int, list[Submission]]]:
-    """How many parts it took off the queue, and those of them that are to leave."""
-    taken: list[Row] = []
-    for family in Family:  # in their order of precedence
-        for of in portions:
-            if len(taken) < limit:
-                others_due = now - of.patience_ms
-                row = (of.route, int(family), now, others_due, of.first, of.last, limit - len(taken))
-                taken += sorted((yield from ask("take_due", [row])))
+def _take_due(
+    turns: Turns, connector: str, portions: Sequence[Portion], limit: int, now: int
+) -> Steps[list[tuple[int, MessageId, int]]]:
+    """Up to so many parts off the queue, as (due_at, message, part).
+
+    A family at a time, in their order of precedence; of each, the accounts that wait have their turns. What one of them
+    does not use of its turn is dealt among those who have used theirs.
+    """
+    taken: list[tuple[int, MessageId, int]] = []
+    portion_of = {of.route: of for of in portions}
+    asked = [
+        (route, int(family), turns.last(connector, family, route), now, limit + 1)
+        for family in Family
+        for route in portion_of
+    ]
+    waiting = yield from ask("find_waiting", asked)
+    due = [(route, family, now, LANES_JOINED_AT_ONCE) for route, family, account in waiting if account == NOBODY]
+    if due:
+        yield from tell("join_lanes", due)
+        waiting = yield from ask("find_waiting", asked)
+    for family in Family:
+        accounts: defaultdict[str, list[AccountId]] = defaultdict(list)
+        for route, of_family, account in waiting:
+            if of_family == family and account != NOBODY:
+                accounts[route].append(AccountId(account))
+        lanes = turns.lanes(connector, family, accounts)[:limit]
+        while lanes and len(taken) < limit:
+            rows, dealt = [], turns.deal(connector, family, lanes, limit - len(taken))
+            for lane, most in dealt:
+                of = portion_of[lane.route]
+                rows.append((of.route, int(family), lane.account, now, now - of.patience_ms, of.first, of.last, most))
+            parts = sorted((yield from ask("take_due", rows)))
+            taken += [(due_at, MessageId(id_), part) for due_at, id_, part, *_ in parts]
+            used = Counter(Lane(route, AccountId(account)) for *_, route, account in parts)
+            empty = {lane for lane, most in dealt if used[lane] < most}
+            lanes = [lane for lane in lanes if lane not in empty]
+    return taken
+
+
+def _let_leave(
+    work: Workspace,
+    connector: str,
+    epoch: int,
+    taken: Sequence[tuple[int, MessageId, int]],
+    now: int,
+    *,
+    may_hold: bool,
+) -> Steps[list[Submission]]:
+    """Those of the parts that are to leave, each with its attempt."""
     yield from work.load(id_ for _, id_, _ in taken)
     journeys = [(journey, part) for _, id_, part in taken if (journey := work.find(id_)) is not None]
     messages = [journey.message for journey, _ in journeys]
@@ -667,7 +712,7 @@ def _take(
     yield from tell("insert_attempt", rows)
     yield from work.save()
     yield from _shelve(shelved, due_of, now)
-    return len(taken), submissions
+    return submissions
 
 
 def _withheld(messages: Sequence[Message]) -> Steps[dict[tuple[AccountId, str], CampaignState]]:
@@ -686,9 +731,9 @@ def _shelve(parts: Sequence[tuple[Journey, int]], due_of: Mapping[tuple[MessageI
         id_ = read_public_id(message.campaign or "")
         if id_:
             shelf = paused_route(id_)
-            rows.append((message.id, part, shelf, int(message.family), due_of[message.id, part]))
-            family = int(message.family)
-            campaigns.add((shelf, message.route, family, now, SHELVED_AT_ONCE, message.campaign, message.account))
+            of = (int(message.family), message.account)
+            rows.append((message.id, part, shelf, *of, due_of[message.id, part]))
+            campaigns.add((shelf, message.route, *of, now, SHELVED_AT_ONCE, message.campaign))
     yield from tell("shelve_part", sorted(rows))
     yield from ask("shelve_due", sorted(campaigns))
 
@@ -696,11 +741,12 @@ def _shelve(parts: Sequence[tuple[Journey, int]], due_of: Mapping[tuple[MessageI
 def doubt_queued(work: Workspace, route: str, limit: int, now: int) -> Steps[int]:
     """See `ports.Holding.doubt_queued`. A campaign that was paused may have been resumed after the backup."""
     unshelved = yield from ask("unshelve_all", [(limit,)])
-    taken, submissions = yield from _take(work, BEFORE_RESTORE, 0, [Portion(route)], limit, now, may_hold=False)
+    taken = yield from _take_due(Turns(), BEFORE_RESTORE, [Portion(route)], limit, now)
+    submissions = yield from _let_leave(work, BEFORE_RESTORE, 0, taken, now, may_hold=False)
     keys = [submission.key for submission in submissions]
     doubts = [AttemptReport(id_, DoubtBegan(part, number, now, "restore")) for id_, part, number in keys]
     yield from settle(work, [doubts], now)
-    return max(taken, len(unshelved))
+    return max(len(taken), len(unshelved))
 
 
 def hold(on: bool, now: int) -> Steps[None]:

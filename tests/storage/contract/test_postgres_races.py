@@ -50,6 +50,7 @@ from chappe.core.message import (
 from chappe.core.ports import Store
 from chappe.core.routing import Portion
 from chappe.core.rules import Listing
+from chappe.core.turns import Turns
 from chappe.storage import statements, work
 from chappe.storage.postgres import open_postgres
 from chappe.storage.postgres_connection import Connection, Servers
@@ -253,7 +254,7 @@ async def test_fact_about_a_message_that_is_being_claimed_waits_for_the_claim(no
     message = await scene.accept(parts=2)
     [first] = await scene.claim(1)
     epoch = scene.epochs["operator"]
-    [second], commit = await nodes.held(work.claim(workspace(), "operator", epoch, [Portion("live")], 10, NOW))
+    [second], commit = await nodes.held(work.claim(workspace(), Turns(), "operator", epoch, [Portion("live")], 10, NOW))
     failure = await nodes.begun(
         nodes.other.settle([answered(first, "A1"), a_receipt("A1", Verdict.FAILED)], NOW + SECOND)
     )
@@ -383,7 +384,7 @@ async def test_connector_taken_over_doubts_the_claim_that_is_being_stored(nodes:
     scene = nodes.scene
     message = await scene.accept()
     epoch = scene.epochs["operator"]
-    claimed, commit = await nodes.held(work.claim(workspace(), "operator", epoch, [Portion("live")], 10, NOW))
+    claimed, commit = await nodes.held(work.claim(workspace(), Turns(), "operator", epoch, [Portion("live")], 10, NOW))
     opening = await nodes.begun(nodes.other.open_connector("operator", NOW + SECOND))
     await commit()
     assert (len(claimed), await opening) == (1, epoch + 1)
@@ -412,7 +413,7 @@ async def test_claim_takes_its_locks_in_one_step_the_connector_first(nodes: Node
     assert len(await claim) == 1
     steps: list[str] = []
     await scene.accept()
-    await nodes.held(noted(work.claim(workspace(), "operator", epoch, [Portion("live")], 1, NOW), steps))
+    await nodes.held(noted(work.claim(workspace(), Turns(), "operator", epoch, [Portion("live")], 1, NOW), steps))
     assert (steps[:2], steps.count("lock")) == (["lock", "find_epoch"], 1)
 
 
@@ -421,7 +422,7 @@ async def test_lease_of_a_node_that_fell_asleep_in_a_claim_is_asked_for_without_
     await scene.accept()
     epoch = await nodes.other.lease("operator", Holder("anne", "1"), 600_000, NOW)
     assert epoch is not None
-    claimed, commit = await nodes.held(work.claim(workspace(), "operator", epoch, [Portion("live")], 10, NOW))
+    claimed, commit = await nodes.held(work.claim(workspace(), Turns(), "operator", epoch, [Portion("live")], 10, NOW))
     assert await scene.store.lease("operator", Holder("bea", "1"), 600_000, NOW) is None
     await commit()
     assert len(claimed) == 1
@@ -445,7 +446,7 @@ async def test_stop_is_stored_after_the_claims_that_have_not_seen_it(nodes: Node
     await scene.hand_over()
     await scene.accept(family=Family.MARKETING)
     claimed, commit = await nodes.held(
-        work.claim(workspace(), "operator", scene.epochs["operator"], [Portion("live")], 10, NOW + MINUTE)
+        work.claim(workspace(), Turns(), "operator", scene.epochs["operator"], [Portion("live")], 10, NOW + MINUTE)
     )
     stop = await nodes.begun(nodes.other.receive([an_inbound("STOP", connector="operator", at=NOW + MINUTE)], NOW))
     await commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -24,12 +25,17 @@ _REF = "#/components/schemas/{name}"
 
 
 def openapi_routes() -> list[Route]:
-    body = msgspec.json.encode(describe_api())
+    body = _document()
 
     async def openapi(_: Request) -> Response:
         return Response(body, media_type="application/json;charset=UTF-8")
 
     return [Route(path, openapi, methods=["GET"]) for path in ("/openapi.json", "/v2/openapi.json")]
+
+
+@cache  # a tenth of a second, and the same for every API of a process
+def _document() -> bytes:
+    return msgspec.json.encode(describe_api())
 
 
 def describe_api() -> Node:

@@ -180,7 +180,7 @@ class PostgresStore(StoreCalls):
     def __init__(
         self,
         servers: Servers,
-        own: dict[str, str],
+        own: Mapping[str, str],
         doubt_lasts_ms: Mapping[InDoubtPolicy, int | None],
         instance: UUID,
         *,
@@ -189,7 +189,7 @@ class PostgresStore(StoreCalls):
         """`instance`: unique to this store among all processes that use the database. `walled`: lists are read as a
         role that sees one account."""
         self.doubt_lasts_ms = doubt_lasts_ms
-        sql = statements.load("postgres") | own
+        sql = {**statements.load("postgres"), **own}
         handlers = calls.handlers(doubt_lasts_ms, {"keep_house": lambda _, __: _keep_house()})
         self._bell = Bell(servers, own)
         names = (str(UUID(int=(instance.int + number) % (1 << 128))) for number in range(sum(WORKERS.values())))

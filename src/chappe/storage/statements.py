@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 MOST_ROWS = 64
@@ -17,8 +18,9 @@ _PARAMETER = re.compile(r"\$[0-9]+")
 _NAME = re.compile(r"^-- name: ([a-z_]+)\n", re.MULTILINE)
 
 
-def load(engine: str) -> dict[str, str]:
-    """Statement name → SQL, from `ENGINE.sql` and `AREA.ENGINE.sql` beside this file.
+@cache
+def load(engine: str) -> MappingProxyType[str, str]:
+    """Statement name → SQL, from `ENGINE.sql` and `AREA.ENGINE.sql` beside this file, read once.
 
     Each statement begins with a line `-- name: …`. Raises ValueError when a name stands twice.
     """
@@ -30,7 +32,7 @@ def load(engine: str) -> dict[str, str]:
             if name in found:
                 raise ValueError(f"{file} names {name} again")
             found[name] = _strip(sql)
-    return found
+    return MappingProxyType(found)
 
 
 def executions(sql: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[str, tuple[Any, ...]]]:

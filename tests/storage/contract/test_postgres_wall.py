@@ -40,7 +40,7 @@ async def careless(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[P
     right = statements.load
 
     def load(engine: str) -> dict[str, str]:
-        sql = right(engine)
+        sql = dict(right(engine))
         for name, condition in FILTERS.items() if engine == "postgres" else ():
             assert condition in sql[name]
             sql[name] = sql[name].replace(condition, "")

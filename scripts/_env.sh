@@ -2,6 +2,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export UV_PYTHON_DOWNLOADS=never
+unset PYTHONDONTWRITEBYTECODE # or every process that is started compiles all that it imports
 if ! command -v uv >/dev/null 2>&1; then
     if [ ! -x .uv/bin/uv ]; then
         echo "Installing uv into .uv/ …" >&2

@@ -1,7 +1,7 @@
 """Migrations: numbered files for each engine, applied in order, each with its number in one transaction.
 
-Safe when several processes open the same database at once: each file is applied under a lock (SQLite's write lock, an
-advisory one on PostgreSQL), and the version is read again once the lock is held.
+Safe when several processes open the same database at once: each file that is missing is applied under a lock (SQLite's
+write lock, an advisory one on PostgreSQL), and the version is read again once the lock is held.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def migrate(connection: apsw.Connection, steps: Sequence[tuple[int, str]] | None
     """
     steps = migrations("sqlite") if steps is None else steps
     applied = 0
-    for number, sql in steps:
+    for number, sql in _after(_version(connection), steps):
         connection.execute("BEGIN IMMEDIATE")
         try:
             if number > _version(connection):
@@ -100,8 +100,8 @@ async def migrate_postgres(connection: PostgresConnection, steps: Sequence[tuple
     """
     steps = migrations("postgres") if steps is None else steps
     applied = 0
-    version = 0
-    for step in steps:
+    version = await _postgres_version(connection)
+    for step in _after(version, steps):
         for tried in range(1, STEP_TRIES + 1):
             try:
                 before, version = await _apply(connection, *step)
@@ -158,7 +158,13 @@ CREATE TABLE IF NOT EXISTS schema_version (
 """
 
 
+def _after(version: int, steps: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    return [step for step in steps if step[0] > version]
+
+
 async def _postgres_version(connection: PostgresConnection) -> int:
+    if not await connection.fetchval("SELECT to_regclass('schema_version') IS NOT NULL"):
+        return 0
     version = await connection.fetchval("SELECT coalesce(max(number), 0) FROM schema_version")
     return int(str(version))
 

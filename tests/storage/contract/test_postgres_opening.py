@@ -68,6 +68,14 @@ async def test_fresh_database_has_every_migration(empty_url: str) -> None:
     await connection.close(timeout=5)
 
 
+async def test_a_database_that_has_every_migration_is_opened_without_their_lock(
+    url: str, connection: Connection
+) -> None:
+    await connection.execute("SELECT pg_advisory_lock(hashtextextended('chappe migrations', 0))")
+    async with asyncio.timeout(30):
+        await (await open_postgres(url)).close()
+
+
 async def test_migration_that_fails_leaves_nothing_behind(empty_url: str) -> None:
     connection = await Servers(empty_url).connect()
     with pytest.raises(asyncpg.PostgresSyntaxError):

@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 from bench.generator import Call, Generators
 from bench.http_load import send_body
 from bench.measure import CONNECTIONS, Bench, Progress, Round, Row
-from bench.servers import ChildServer, free_port
+from bench.servers import ChildServer
 from chappe.core.message import Accepted, AccountId, Family, InDoubtPolicy, SendMessage
 from chappe.core.ports import Store
+from chappe.loopback import free_port
 from chappe.storage.sqlite import open_sqlite
 
 SEND = "/v2/notification/messages/send"

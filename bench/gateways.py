@@ -22,7 +22,8 @@ import apsw
 from bench.accepts import TEXT, random_numbers, send_calls
 from bench.generator import Call
 from bench.peers import Peer
-from bench.servers import ACCOUNT, ChildServer, cpu_seconds, free_port
+from bench.servers import ACCOUNT, ChildServer, cpu_seconds
+from chappe.loopback import free_port
 
 DECIDED = "SELECT count(*) FROM message WHERE delivered_at IS NOT NULL"
 CONFIGURATIONS = Path(__file__).parent / "kannel"

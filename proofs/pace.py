@@ -16,7 +16,8 @@ import apsw
 
 from bench.accepts import send_calls
 from bench.generator import Generators
-from bench.servers import ChildServer, free_port
+from bench.servers import ChildServer
+from chappe.loopback import free_port
 from chappe.simulator import Mood, Simulator
 from proofs.findings import Findings, Report, silent
 

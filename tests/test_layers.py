@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "connectors": {"core", "smpp"},
     "simulator": {"core", "smpp"},
     "notifier": {"core"},
-    "cluster": {"core", "http_client", "simulator"},
+    "cluster": {"core", "http_client", "loopback", "simulator"},
     "customers": {"core", "smpp", "flow"},
     "api": {"core", "flow"},
     "web": {"core", "flow"},

@@ -28,6 +28,7 @@ from rich.table import Table
 
 from chappe.core.errors import ChappeError
 from chappe.http_client import call
+from chappe.loopback import free_port
 
 STORIES: Mapping[str, tuple[str, str]] = {
     # last digit → (what the simulator does, the state it has to end in)
@@ -75,7 +76,7 @@ def run(*, once: bool, listen: str | None = None, database: str | None = None) -
     """
     console = Console()
     signal.signal(signal.SIGTERM, _end)
-    listen = listen or (f"127.0.0.1:{_free_port()}" if once else "127.0.0.1:8000")
+    listen = listen or (f"127.0.0.1:{free_port()}" if once else "127.0.0.1:8000")
     base_url = f"http://{listen}"
     if not _is_free(listen):
         console.print(f"[red]{listen} is in use.[/] Choose another address with --listen HOST:PORT.")
@@ -280,9 +281,3 @@ def _is_free(listen: str) -> bool:
         except OSError:
             return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ says and keeps what it was asked, and a runner of commands."""
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
+from chappe.loopback import free_port
 
 
 @dataclass
@@ -65,9 +66,7 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def unused_port() -> int:
     """A port of the loopback address where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from chappe.cluster.postgres import free_port
 from chappe.cluster.round_robin import RoundRobin
+from chappe.loopback import free_port
 
 Listen = Callable[[bytes], Awaitable[int]]
 Ask = Callable[[], Awaitable[bytes]]

@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from bench.servers import free_port
+from chappe.loopback import free_port
 
 
 async def start_demo(*arguments: str, folder: Path) -> asyncio.subprocess.Process:

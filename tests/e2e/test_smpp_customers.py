@@ -19,9 +19,9 @@ import smpplib.gsm  # type: ignore[import-untyped]  # it has no types
 
 from chappe.app import CannotServe, Node
 from chappe.cluster.nodes import ChildNode
-from chappe.cluster.postgres import free_port
 from chappe.core.message import Family
 from chappe.core.text import Alphabet, concatenation_header, encode, segment
+from chappe.loopback import free_port
 from chappe.settings import Settings
 from chappe.simulator import Mood, Simulator
 from chappe.smpp import aio, pdus

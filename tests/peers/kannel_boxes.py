@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 
-from bench.servers import free_port
+from chappe.loopback import free_port
 from tests.peers.peer_program import PATIENCE_SECONDS, PEERS
 
 SENDER = "CHAPPE"

@@ -14,10 +14,10 @@ import smpp34
 import smpplib.client  # type: ignore[import-untyped]  # it has no types
 import smpplib.gsm  # type: ignore[import-untyped]  # it has no types
 
-from bench.servers import free_port
 from chappe.app import Node
 from chappe.core.message import Family
 from chappe.customers.passwords import digest_of
+from chappe.loopback import free_port
 from chappe.settings import Settings
 from chappe.simulator import Mood
 from chappe.smpp.pdus import EsmClass, Status

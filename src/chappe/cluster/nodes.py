@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from chappe.cluster.postgres import free_port
 from chappe.core.errors import ChappeError
 from chappe.http_client import call
+from chappe.loopback import free_port
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 35.0

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import time
@@ -20,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from chappe.core.errors import ChappeError
+from chappe.loopback import free_port
 
 DATABASE = "chappe"
 USER = "postgres"
@@ -41,12 +41,6 @@ class MissingPrograms(ChappeError):
 
     def __init__(self) -> None:
         super().__init__(str(type(self).__doc__))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Programs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]  # it brings no types
+
+from chappe.loopback import free_port
 
 TEMPLATE = "chappe_template"
 PATIENCE_SECONDS = 30
@@ -37,7 +38,7 @@ class PostgresServer:
                 self._bin = Path(shutil.copytree(self._bin.parent, self._folder / "postgres")) / "bin"
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
-        self.port = _free_port()
+        self.port = free_port()
         # Speed: nothing here outlives the tests, and what they show does not depend on the disk.
         command = ["initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         self._run(*command, "-D", str(self._data))
@@ -120,10 +121,3 @@ def _installation() -> Path:
     assert package is not None
     assert package.submodule_search_locations is not None
     return Path(package.submodule_search_locations[0]) / "pginstall18"
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -274,6 +274,16 @@ def test_operators_that_would_break_each_others_long_messages_are_refused(config
     )
 
 
+@pytest.mark.parametrize(("seconds", "is_right"), [("0", True), ("60", True), ("59.9", False), ("-1", False)])
+def test_an_operator_is_never_asked_or_not_before_a_minute(config: Path, seconds: str, is_right: bool) -> None:
+    config.write_text(f"{ORANGE}\nquery_after_seconds = {seconds}")
+    if is_right:
+        [operator] = load_settings(config, environ={}).operators
+        assert operator.query_after_seconds == float(seconds)
+    else:
+        assert "operators.orange.query_after_seconds" in wrong(config)
+
+
 def test_networks_for_webhooks_are_a_list_in_the_file_and_have_commas_in_a_variable(tmp_path: Path) -> None:
     file = tmp_path / "chappe.toml"
     file.write_text('webhook_networks = ["10.1.0.0/16", "fd00::/8"]\n')

@@ -239,6 +239,42 @@ async def test_a_number_ends_as_told(
         assert receipt.tlv(Tag.NETWORK_ERROR_CODE) == network_error
 
 
+@pytest.mark.parametrize(
+    ("number", "state", "error"),
+    [
+        ("33600000000", MessageState.DELIVERED, 0),
+        ("33600000001", MessageState.UNDELIVERABLE, 1),
+        ("33600000002", MessageState.EXPIRED, 27),
+        ("33600000006", MessageState.DELIVERED, 0),  # of which no receipt comes
+    ],
+)
+async def test_query_sm_says_what_became_of_a_submit(
+    number: str, state: MessageState, error: int, clock: Clock
+) -> None:
+    async with operating(Mood(receipt_seconds=60)) as (_, _, esme):
+        message_id = await esme.submit(sms(number))
+        query = QuerySm(message_id=message_id, source_addr_ton=Ton.ALPHANUMERIC, source_addr=b"CHAPPE")
+        answer = await esme.ask(query)
+        assert isinstance(answer, QuerySmResp)
+        assert (answer.message_id, answer.message_state, answer.final_date) == (message_id, MessageState.ENROUTE, b"")
+        clock.move(61)
+        await esme.submit(sms("33600000000"))  # so that it looks at its clock
+        answer = await esme.ask(query)
+        assert isinstance(answer, QuerySmResp)
+        assert (answer.message_state, answer.error_code) == (state, error)
+        assert answer.final_date == b"260921141320000+"
+
+
+@pytest.mark.parametrize(("refused", "source"), [(0.0, b"OTHER"), (1.0, b"CHAPPE")])
+async def test_query_sm_is_refused_to_another_address_and_by_an_operator_that_has_none(
+    refused: float, source: bytes
+) -> None:
+    async with operating(Mood(queries_refused=refused)) as (_, _, esme):
+        message_id = await esme.submit(sms("33600000000"))
+        answer = await esme.ask(QuerySm(message_id=message_id, source_addr=source))
+        assert answer.command_status == Status.ESME_RQUERYFAIL
+
+
 async def test_a_receipt_goes_back_where_its_message_came_from() -> None:
     async with operating() as (_, _, esme):
         message_id = await esme.submit(sms("33600000000", "Été {1}", tlvs=((Tag.USER_MESSAGE_REFERENCE, b"\x12\x34"),)))

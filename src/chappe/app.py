@@ -36,13 +36,14 @@ from chappe.core import hours
 from chappe.core.campaigns import PAUSED
 from chappe.core.errors import ChappeError
 from chappe.core.figures import Figures, limit_sentence
-from chappe.core.message import Event, Holder, Inbound, Submission
+from chappe.core.message import Event, Holder, Inbound, Question, Submission
 from chappe.core.ports import Store
 from chappe.core.routing import LIVE, SIMULATOR, Member, Portion, Route, portions
 from chappe.core.steering import Steered, Told
 from chappe.core.targets import parse_networks
 from chappe.customers.server import CustomerServer
 from chappe.flow import inbound, sweep
+from chappe.flow.asking import Asker
 from chappe.flow.campaigns import Installation, Runner
 from chappe.flow.dispatch import Dispatcher
 from chappe.flow.hold import Watch
@@ -105,6 +106,7 @@ class _Line:
     leases: Leases
     dispatcher: Dispatcher | None = None
     tasks: tuple[asyncio.Task[None], ...] = ()
+    asking: asyncio.Task[None] | None = None
     ending: asyncio.Task[None] | None = None
     """Drains because it was told to, or to begin anew, while the lease is kept."""
 
@@ -122,12 +124,17 @@ class _Line:
     def submit(self, submissions: Sequence[Submission]) -> Sequence[Submission]:
         return self.connector.submit(submissions) if self.leases.holds(self.name) else submissions
 
+    async def ask(self, question: Question) -> bool:
+        return self.leases.holds(self.name) and await self.connector.ask(question)
+
     def wake(self) -> None:
         if self.dispatcher is not None:
             self.dispatcher.wake()
 
     async def end(self, drain_seconds: float) -> None:
         """Claims end before the window empties: a claim that is cancelled would be a doubt."""
+        if self.asking is not None:
+            await _cancel(self.asking)
         if self.dispatcher is not None:
             self.dispatcher.stop()
         running, dispatching = self.tasks
@@ -360,6 +367,9 @@ class Node:
             self._run_for_ever(f"connector {name}", connector.run()),
             self._run_for_ever(f"dispatch {name}", line.dispatcher.run()),
         )
+        if operator.query_after_seconds:
+            asker = Asker(self.store, line, int(operator.query_after_seconds * 1000), line.dispatcher.is_idle, _now_ms)
+            line.asking = self._run_for_ever(f"ask {name}", asker.run())
 
     async def _lose(self, name: str) -> None:
         line = self._lines.pop(name, None)

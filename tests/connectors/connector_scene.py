@@ -22,7 +22,7 @@ from chappe.core.message import (
 from chappe.core.text import count_parts
 from chappe.simulator import Mood, Simulator
 from chappe.smpp import aio, pdus
-from chappe.smpp.pdus import DeliverSm, Pdu, SubmitSm
+from chappe.smpp.pdus import DeliverSm, Pdu, QuerySm, SubmitSm
 from chappe.smpp.session import BindRequested, Closed, Event, RequestReceived, ResponseReceived, Unbound
 
 NOW = 1_700_000_000_000
@@ -143,6 +143,8 @@ class Operator:
         self.port = 0
         self.binds: list[pdus.Bind] = []
         self.submits: list[tuple[aio.Link, SubmitSm]] = []
+        self.queries: list[tuple[aio.Link, QuerySm]] = []
+        """Not answered."""
         self.answered: list[tuple[object, int]] = []
         """(token, status) of each answer to us."""
         self.ends: list[str] = []
@@ -188,6 +190,8 @@ class Operator:
                     answer = self.answer(submit)
                     if answer is not None:
                         link.reply(submit, answer, b"id-%d" % len(self.submits))
+                case RequestReceived(QuerySm() as query):
+                    self.queries.append((link, query))
                 case ResponseReceived(token, pdu):
                     self.answered.append((token, pdu.command_status))
                 case Unbound():

@@ -20,6 +20,7 @@ from chappe.core.receipts import (
     given_in,
     id_forms,
     read_receipt,
+    read_state,
 )
 
 USUAL = (
@@ -455,3 +456,29 @@ def test_what_is_given_in_a_form_is_written_in_it(number: int) -> None:
         assert all(form_of(one, reported) is form for one in given_in(form, reported))
     assert f"{number:x}" in given_in(IdForm.DECIMAL, reported) or form_of(f"{number:x}", reported) is IdForm.SAME
     assert reported.zfill(30) in given_in(IdForm.ZEROS, reported)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "verdict", "detail"),
+    [
+        (1, 0, None, "enroute"),
+        (2, 0, Verdict.DELIVERED, "delivered"),
+        (2, 27, Verdict.DELIVERED, "delivered"),
+        (3, 0, Verdict.EXPIRED, "expired"),
+        (5, 27, Verdict.FAILED, "undelivered:027"),
+        (5, 1, Verdict.NOT_ASSIGNED, "notAssigned:001"),
+        (8, 1, Verdict.FAILED, "rejected:001"),
+        (7, 0, None, "unknown"),
+        (0, 0, None, "unread"),
+        (200, 255, None, "unread"),
+    ],
+)
+def test_what_an_operator_answers_when_it_is_asked_means_what_its_receipt_would(
+    state: int, error: int, verdict: Verdict | None, detail: str
+) -> None:
+    assert read_state(state, error) == (verdict, detail)
+
+
+def test_the_operators_own_codes_hold_for_what_it_is_asked() -> None:
+    assert read_state(5, 5, not_assigned={"5"}) == (Verdict.NOT_ASSIGNED, "notAssigned:005")
+    assert read_state(5, 1, not_assigned={"5"}) == (Verdict.FAILED, "undelivered:001")

@@ -195,3 +195,17 @@ def test_there_may_be_something_to_take_once_a_part_is_due_or_anybodys(
     due_in_ms: int, patience_ms: int, seconds: float
 ) -> None:
     assert seconds_until(NOW + due_in_ms, Portion("live", patience_ms=patience_ms), NOW) == seconds
+
+
+async def test_a_dispatcher_is_idle_only_while_there_is_room_and_nothing_to_claim(store: SqliteStore) -> None:
+    line = Line(await store.open_connector("op", NOW), window=1)
+    dispatcher = Dispatcher(store, line, lambda: [Portion("live")], lambda: NOW)
+    assert not dispatcher.is_idle()
+    await dispatcher.step()
+    assert dispatcher.is_idle()
+    await accept(store, 2)
+    dispatcher.wake()
+    assert not dispatcher.is_idle()
+    for _ in range(2):  # the second finds the window full
+        await dispatcher.step()
+        assert not dispatcher.is_idle()

@@ -85,6 +85,8 @@ class FactAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     """False for what came too late, or again."""
     part: int | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
+    asked: bool = False
+    """The operator said so because it was asked (query_sm)."""
     carrierId: str | UnsetType = UNSET  # noqa: N815
     cause: str | UnsetType = UNSET
     detail: str | UnsetType = UNSET

@@ -24,6 +24,10 @@ class Counts:
     """Receipts and messages answered with ROK."""
     put_off: int = 0
     """Receipts and messages that the operator has to send again."""
+    asked: int = 0
+    """query_sm sent…"""
+    asked_in_vain: int = 0
+    """…and refused, or not answered."""
     discarded: int = 0
     binds: int = 0
     binds_refused: int = 0

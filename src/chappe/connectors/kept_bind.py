@@ -25,7 +25,7 @@ from chappe.connectors.trust import UnusableError, trust_of
 from chappe.core.message import AttemptKey
 from chappe.smpp import aio
 from chappe.smpp.codec import SubmitBody
-from chappe.smpp.pdus import Bind, EnquireLink, Status, Unbind, status_name
+from chappe.smpp.pdus import Bind, EnquireLink, QuerySm, Status, Unbind, status_name
 from chappe.smpp.session import Event, MisuseError, State
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,8 @@ class KeptBind:
         self._leaving = False
         self._close_due = False
         self._probing = False
+        self._asking = 0
+        """Questions under way; each ends with the link at the latest."""
 
     @property
     def bound(self) -> bool:
@@ -105,7 +107,8 @@ class KeptBind:
 
     @property
     def window_free(self) -> int:
-        return 0 if self.link is None or self._leaving else self.link.window_free
+        """For submits. The session's window counts messages alone; a question takes the place of one."""
+        return 0 if self.link is None or self._leaving else self.link.window_free - self._asking
 
     @property
     def in_flight(self) -> int:
@@ -116,6 +119,17 @@ class KeptBind:
         if self.link is None:
             raise MisuseError("not bound")
         self.link.submit_many(submits)
+
+    def ask(self, query: QuerySm, token: object) -> None:
+        """Only while `window_free` says so; its end is to be told by `told`."""
+        if self.link is None:
+            raise MisuseError("not bound")
+        self.link.request(query, token)
+        self._asking += 1
+
+    def told(self) -> None:
+        """A question is answered, or will not be."""
+        self._asking -= 1
 
     def adjust(self, settings: SmppSettings) -> None:
         """Takes the window of settings that differ in nothing else that a bind depends on."""

@@ -11,8 +11,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar, assert_never, cast
+from typing import Any, Generic, NamedTuple, TypeVar, assert_never, cast
 
 from chappe.connectors.counts import Counts
 from chappe.connectors.kept_bind import BIND, PROBE, KeptBind, Siblings
@@ -26,13 +27,35 @@ from chappe.connectors.translation import (
     doubt_about,
     inbound_in,
     receipt_in,
+    state_in,
+    treatment_of,
 )
 from chappe.core.figures import Figures, Meter, Standing
-from chappe.core.message import AttemptKey, AttemptReport, Inbound, ReceiptReport, Refused, Submission, Treatment
+from chappe.core.message import (
+    AttemptKey,
+    AttemptReport,
+    Inbound,
+    Question,
+    ReceiptReport,
+    Refused,
+    Submission,
+    Treatment,
+)
 from chappe.core.pace import Pace
 from chappe.smpp import aio
 from chappe.smpp.codec import SubmitBody
-from chappe.smpp.pdus import RESPONSE_TO, BindReceiver, BindTransceiver, BindTransmitter, DataSm, DeliverSm, Pdu, Status
+from chappe.smpp.pdus import (
+    RESPONSE_TO,
+    BindReceiver,
+    BindTransceiver,
+    BindTransmitter,
+    DataSm,
+    DeliverSm,
+    Pdu,
+    QuerySmResp,
+    Status,
+    status_name,
+)
 from chappe.smpp.session import (
     BindRequested,
     Cause,
@@ -59,6 +82,18 @@ class _Owed(NamedTuple, Generic[T]):
     link: aio.Link
     pdu: Delivered
     report: T
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """The token of a query_sm."""
+
+    question: Question
+    over: asyncio.Future[None]
+
+    def end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 class SmppConnector:
@@ -96,6 +131,9 @@ class SmppConnector:
         self._answers: Pump[AttemptReport] = Pump(self._settle)
         self._receipts: Pump[_Owed[ReceiptReport]] = Pump(partial(self._store, on_receipts))
         self._inbound: Pump[_Owed[Inbound]] = Pump(partial(self._store, on_inbound))
+        self._on_receipts = on_receipts
+        self._told: Pump[ReceiptReport] = Pump(self._settle_told)
+        self._asks_in_vain = False
         self._draining = asyncio.Event()
         self._paused = False
         kept = partial(KeptBind, settings, chance, self._on_events, self._draining, self.counts)
@@ -149,6 +187,27 @@ class SmppConnector:
             self._pace.spend(len(submits), clock)
             self._note(clock)
         return submissions[taken:]
+
+    # --- for the asker ---
+
+    async def ask(self, question: Question) -> bool:
+        """Asks what became of a submit and returns when that is over; what the operator says is handed over like a
+        receipt. It takes the place of a submit in window and pace: False when none could be sent now."""
+        bind = max(self._senders, key=lambda sender: sender.window_free)
+        if not self.free() or not bind.window_free:
+            return False
+        try:
+            query = self._writer.query(question)
+        except UnwritableError:  # submitted under other settings
+            return True
+        asked = _Asked(question, asyncio.get_running_loop().create_future())
+        bind.ask(query, asked)
+        self.counts.asked += 1
+        clock = self._clock()
+        self._pace.spend(1, clock)
+        self._note(clock)
+        await asked.over
+        return True
 
     # --- for the wiring ---
 
@@ -295,6 +354,9 @@ class SmppConnector:
                     bind.answered(pdu.command_status)
                 elif token is PROBE:
                     bind.reassured()
+                elif isinstance(token, _Asked):
+                    bind.told()
+                    self._on_told(token, pdu, now)
             case RequestReceived(pdu):
                 self._on_request(link, pdu, now)
             case OutcomeUnknown(token, cause):
@@ -304,6 +366,12 @@ class SmppConnector:
                     self._answers.put(doubt_about(token, cause, now))
                     if cause is Cause.RESPONSE_TIMEOUT:
                         bind.suspect(link)
+                elif isinstance(token, _Asked):
+                    bind.told()
+                    self.counts.asked_in_vain += 1
+                    token.end()
+            case LateResponse(_Asked() as token, pdu):
+                self._on_told(token, pdu, now)
             case LateResponse(token, pdu):
                 self.counts.late += 1
                 self._answers.put(answer_to(cast(AttemptKey, token), pdu, now, self._treatments))
@@ -342,6 +410,21 @@ class SmppConnector:
         self._taken += 1  # whatever was wrong with it, it did not come too fast
         if fact.treatment is Treatment.SESSION:
             bind.leave(fact.status)
+
+    def _on_told(self, asked: _Asked, response: Pdu, now: int) -> None:
+        asked.end()
+        status = response.command_status
+        if isinstance(response, QuerySmResp) and not status:
+            self._taken += 1
+            self._told.put(state_in(response, asked.question, self.name, now, self._not_assigned, self._stop_codes))
+            return
+        self.counts.asked_in_vain += 1
+        if treatment_of(status, self._treatments) is Treatment.THROTTLED:
+            self._throttled += 1
+        elif not self._asks_in_vain:
+            # Once: an operator without query_sm refuses each of them.
+            self._asks_in_vain = True
+            log.warning("query_sm refused", extra={"connector": self.name, "status": status_name(status)})
 
     def _on_request(self, link: aio.Link, pdu: Pdu, now: int) -> None:
         if not isinstance(pdu, DeliverSm | DataSm):
@@ -418,8 +501,8 @@ class SmppConnector:
     # --- what is done with it, a batch at a time ---
 
     @property
-    def _pumps(self) -> tuple[Pump[AttemptReport], Pump[_Owed[ReceiptReport]], Pump[_Owed[Inbound]]]:
-        return self._answers, self._receipts, self._inbound
+    def _pumps(self) -> tuple[Pump[Any], ...]:
+        return self._answers, self._receipts, self._inbound, self._told
 
     async def _settle(self, reports: Sequence[AttemptReport]) -> None:
         try:
@@ -429,6 +512,13 @@ class SmppConnector:
             log.exception("answers not settled", extra={"connector": self.name, "count": len(reports)})
             for report in reports if len(reports) > 1 else ():
                 await self._settle([report])
+
+    async def _settle_told(self, reports: Sequence[ReceiptReport]) -> None:
+        """What is not stored is asked for again."""
+        try:
+            await self._on_receipts(reports)
+        except Exception:
+            log.exception("what was asked not settled", extra={"connector": self.name, "count": len(reports)})
 
     async def _store(self, store: Callable[[Sequence[T]], Awaitable[bool]], owed: Sequence[_Owed[T]]) -> None:
         try:

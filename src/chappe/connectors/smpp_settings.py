@@ -22,6 +22,9 @@ LongMessages: TypeAlias = Literal["udh8", "udh16", "sar", "payload"]
 LIVE: Final = ("window", "rate", "burst")
 """What may change while a connector goes on; all else is part of how it binds, writes or reads."""
 
+SHORTEST_QUERY_SECONDS: Final = 60
+"""Receipts take that long, and what was answered in the meantime is stored."""
+
 _CUTS: Mapping[LongMessages, int] = {"udh8": PLAIN, "udh16": WIDE, "sar": BARE, "payload": BARE | WHOLE}
 
 
@@ -86,6 +89,8 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The codes after `err:` by which this operator's receipts say that nobody has the number; None: GSM MAP's."""
     stop_codes: tuple[Code, ...] = ()
     """The codes after `err:` by which this operator's receipts say that the person has written STOP to it."""
+    query_after_seconds: Annotated[float, Meta(ge=0, le=604_800, description="0, or a number of seconds from 60")] = 0.0
+    """How long a receipt may take before the operator is asked (query_sm) what became of the submit; 0: it never is."""
     enquire_link_seconds: Seconds = 30.0
     probe_seconds: Seconds = 10.0
     """How long its answer may take."""
@@ -108,6 +113,8 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for name in ("tls_insecure", "tls_ca", "tls_cert", "tls_key"):
             if getattr(self, name) and not self.tls:
                 raise ValueError(f"{name} says how tls is done, and tls is off")
+        if 0 < self.query_after_seconds < SHORTEST_QUERY_SECONDS:
+            raise ValueError("query_after_seconds is 0, which never asks, or at least 60")
         if bool(self.tls_cert) != bool(self.tls_key):
             given, missing = ("tls_key", "tls_cert") if self.tls_key else ("tls_cert", "tls_key")
             raise ValueError(f"{given} needs {missing} beside it")

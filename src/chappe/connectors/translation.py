@@ -17,6 +17,7 @@ from chappe.core.message import (
     AttemptReport,
     DoubtBegan,
     Inbound,
+    Question,
     ReceiptReport,
     Refused,
     Submission,
@@ -24,7 +25,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.optout import is_operator_stop
-from chappe.core.receipts import NOT_ASSIGNED, read_receipt
+from chappe.core.receipts import NOT_ASSIGNED, read_receipt, read_state
 from chappe.core.text import (
     WHOLE,
     WIDE,
@@ -47,6 +48,8 @@ from chappe.smpp.pdus import (
     IdResp,
     Npi,
     Pdu,
+    QuerySm,
+    QuerySmResp,
     Status,
     SubmitSm,
     Tag,
@@ -199,6 +202,16 @@ class Writer:
         except (EncodeError, UnicodeEncodeError) as error:
             raise UnwritableError(Status.ESME_RINVDSTADR) from error
 
+    def query(self, question: Question) -> QuerySm:
+        """The query_sm about a submit; its sender has to be the submit's (§4.8.1). Raises UnwritableError."""
+        ton, npi, octets = self.address(question.sender or self._sender)
+        return QuerySm(
+            message_id=question.carrier_id.encode("latin-1"),
+            source_addr_ton=ton,
+            source_addr_npi=npi,
+            source_addr=octets,
+        )
+
     def address(self, sender: str) -> tuple[int, int, bytes]:
         """TON, NPI and octets of a sender. Raises UnwritableError.
 
@@ -332,13 +345,34 @@ def receipt_in(
     reference = pdu.tlv_int(Tag.USER_MESSAGE_REFERENCE)
     if receipt is None:
         return ReceiptReport(connector, "", at, None, "unread", reference, number, octets)
-    verdict, detail = receipt.verdict, receipt.detail
-    if verdict is Verdict.FAILED and is_operator_stop(detail, stop_codes):
-        verdict, detail = Verdict.OPTED_OUT, f"operatorStop:{detail.partition(':')[2]}"
+    verdict, detail = _or_stop(receipt.verdict, receipt.detail, stop_codes)
     if kind & _INTERMEDIATE and verdict is not Verdict.DELIVERED:
         # The operator still tries (§5.2.12): what it says of a failure is not the end.
         verdict = None
     return ReceiptReport(connector, receipt.carrier_id, at, verdict, detail, reference, number, octets)
+
+
+def state_in(
+    response: QuerySmResp,
+    question: Question,
+    connector: str,
+    at: int,
+    not_assigned: Collection[str] = NOT_ASSIGNED,
+    stop_codes: Collection[str] = (),
+) -> ReceiptReport:
+    """What an operator that was asked says (§4.8.2), as if its receipt had come; the tables are those of `receipt_in`.
+
+    It is about the id that was asked for, however the answer writes it.
+    """
+    said = read_state(response.message_state, response.error_code, not_assigned=not_assigned)
+    verdict, detail = _or_stop(*said, stop_codes)
+    return ReceiptReport(connector, question.carrier_id, at, verdict, detail, None, question.number, asked=True)
+
+
+def _or_stop(verdict: Verdict | None, detail: str, stop_codes: Collection[str]) -> tuple[Verdict | None, str]:
+    if verdict is Verdict.FAILED and is_operator_stop(detail, stop_codes):
+        return Verdict.OPTED_OUT, f"operatorStop:{detail.partition(':')[2]}"
+    return verdict, detail
 
 
 def inbound_in(

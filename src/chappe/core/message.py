@@ -269,6 +269,8 @@ class ReceiptRead:
     at: int
     verdict: Verdict | None
     detail: str
+    asked: bool = False
+    """The operator said so because it was asked (query_sm)."""
 
 
 @dataclass(slots=True)
@@ -515,6 +517,17 @@ class ReceiptReport:
     reference: int | None
     number: str | None
     raw: bytes = b""
+    asked: bool = False
+    """As in `ReceiptRead`; not kept while it is parked."""
+
+
+@dataclass(slots=True, frozen=True)
+class Question:
+    """A submit whose receipt has not come in time: what an operator needs to be told to be asked about it."""
+
+    carrier_id: str
+    number: str
+    sender: str | None
 
 
 Report: TypeAlias = AttemptReport | ReceiptReport

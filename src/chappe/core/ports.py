@@ -48,6 +48,7 @@ from chappe.core.message import (
     Message,
     MessageId,
     NotAccepted,
+    Question,
     Reply,
     Report,
     SendMessage,
@@ -174,6 +175,23 @@ class Leasing(Protocol):
 
     async def give_back(self, connector: str, holder: Holder) -> None:
         """Ends the lease, if this holder still has it."""
+        ...
+
+
+class Asking(Protocol):
+    """Submits whose receipts have not come in time, in the order of their answers. Turns are numbered by whoever asks,
+    and each goes through them once."""
+
+    async def list_unreceipted(
+        self, connector: str, turn: int, *, since: int, until: int, limit: int
+    ) -> tuple[list[Question], int]:
+        """Of the next `limit` submits through any connector that were answered until `until`, those of this connector
+        that were answered after `since`, have no verdict and whose message is still undecided; and how far this looked,
+        for `mark_asked`."""
+        ...
+
+    async def mark_asked(self, connector: str, turn: int, through: int) -> None:
+        """The turn has come so far."""
         ...
 
 
@@ -567,6 +585,7 @@ class Store(
     Keys,
     Sending,
     Leasing,
+    Asking,
     Holding,
     Steering,
     Engaging,

@@ -156,15 +156,22 @@ def read_receipt(
         return None
 
     verdict, word = said or STATS.get(stat.upper()) or (None, _detail("unread", stat.upper().decode("ascii")))
-    if verdict not in _PROVEN_FAILURES:
-        return Receipt(carrier_id, verdict, word)
     code, known = err.decode("ascii"), not_assigned
     if network_error_code is not None and len(network_error_code) == 3 and any(network_error_code[1:]):
         code = f"{int.from_bytes(network_error_code[1:], 'big'):03d}"
         known = NOT_ASSIGNED if network_error_code[0] == GSM else ()
-    if word in _REFINED and code.lstrip("0") in known:
-        verdict, word = Verdict.NOT_ASSIGNED, "notAssigned"
-    return Receipt(carrier_id, verdict, _detail(word, code) if code.strip("0") else word)
+    return Receipt(carrier_id, *_with_code(verdict, word, code, known))
+
+
+def read_state(
+    message_state: int, error_code: int, *, not_assigned: Collection[str] = NOT_ASSIGNED
+) -> tuple[Verdict | None, str]:
+    """Verdict and detail, as of a `Receipt`, in what an operator says when it is asked (SMPP 3.4, 4.8.2).
+
+    `error_code` is one octet, read as the code after `err:` is; 0 says nothing.
+    """
+    verdict, word = MESSAGE_STATES.get(message_state, (None, "unread"))
+    return _with_code(verdict, word, f"{error_code:03d}", not_assigned)
 
 
 def id_forms(carrier_id: str) -> tuple[str, ...]:
@@ -238,6 +245,17 @@ _FIELD = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
+
+
+def _with_code(
+    verdict: Verdict | None, word: str, code: str, not_assigned: Collection[str]
+) -> tuple[Verdict | None, str]:
+    """What a failure's code adds to it."""
+    if verdict not in _PROVEN_FAILURES:
+        return verdict, word
+    if word in _REFINED and code.lstrip("0") in not_assigned:
+        verdict, word = Verdict.NOT_ASSIGNED, "notAssigned"
+    return verdict, _detail(word, code) if code.strip("0") else word
 
 
 def _fields(text: bytes) -> tuple[bytes, bytes, bytes]:

@@ -55,10 +55,16 @@ class Dispatcher:
         self._now_ms = now_ms
         self._awake = asyncio.Event()
         self._stopping = False
+        self._idle = False
 
     def wake(self) -> None:
         """There is something on the queue, or room in the window."""
+        self._idle = False
         self._awake.set()
+
+    def is_idle(self) -> bool:
+        """Whether there was room when it looked last, and nothing to claim."""
+        return self._idle
 
     def stop(self) -> None:
         """`run` returns after the claim under way: cancelling it could leave a claim that nobody writes, a doubt."""
@@ -78,12 +84,14 @@ class Dispatcher:
 
     async def step(self) -> int:
         """Claims once and writes; returns how many parts were claimed."""
+        self._idle = False
         free = self._line.free()
         portions = self._portions() if free > 0 else ()
         if not portions:
             return 0
         line = self._line
         submissions = await self._store.claim(line.name, line.epoch, portions, free, self._now_ms())
+        self._idle = not submissions and not self._awake.is_set()
         unwritten = line.submit(submissions) if submissions else ()
         if unwritten:
             await self._store.release([submission.key for submission in unwritten], self._now_ms())

@@ -105,6 +105,8 @@ class Mood(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     late_seconds: Amount = 604_800.0
     stop_error: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
     """The `err:` by which receipts say that this person wrote STOP to this sender; 0: nobody looks."""
+    queries_refused: Share = 0.0
+    """query_sm is refused, whatever is known."""
     corrupt_tlvs: Share = 0.0
     """The last parameter of a receipt or reply claims to be longer than what follows."""
     corrupt_lengths: Share = 0.0

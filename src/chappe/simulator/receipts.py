@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from chappe.simulator.moods import Fate
-from chappe.smpp.pdus import DataSm, DeliverSm, EsmClass, MessageState, SubmitSm, Tag, Tlv
+from chappe.smpp.pdus import DataSm, DeliverSm, EsmClass, MessageState, QuerySmResp, SubmitSm, Tag, Tlv
 
 SAYS: Mapping[Fate, tuple[bytes, MessageState, int]] = {
     Fate.DELIVERED: (b"DELIVRD", MessageState.DELIVERED, 0),
@@ -76,6 +76,19 @@ def receipt(
             error,
             text[:20] if submit.data_coding == 0 else b"",
         ),
+    )
+
+
+def query_answer(message_id: bytes, fate: Fate | None, done_at: float, error: int | None = None) -> QuerySmResp:
+    """Says the same to whoever asks (§4.8.2); `fate` None: it is on its way."""
+    if fate is None:
+        return QuerySmResp(message_id=message_id, message_state=MessageState.ENROUTE)
+    _, state, gsm_error = SAYS[fate]
+    return QuerySmResp(
+        message_id=message_id,
+        final_date=time.strftime("%y%m%d%H%M%S000+", time.gmtime(done_at)).encode("ascii"),
+        message_state=state,
+        error_code=min(gsm_error if error is None else error, 255),
     )
 
 

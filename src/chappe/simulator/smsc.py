@@ -20,7 +20,7 @@ from chappe.simulator.corruption import misstate, overrun, sm_length
 from chappe.simulator.memory import Recent
 from chappe.simulator.moods import MAGIC, Fate, Mood, Script
 from chappe.simulator.phones import Phones, compose, link_in, open_submit, visit
-from chappe.simulator.receipts import WANTED, receipt
+from chappe.simulator.receipts import WANTED, query_answer, receipt
 from chappe.smpp import aio, codec, pdus
 from chappe.smpp.pdus import DataSm, DeliverSm, Npi, Pdu, Status, SubmitSm, SubmitSmResp, Tag, Ton
 from chappe.smpp.session import (
@@ -61,6 +61,18 @@ class _Accepted:
     system_id: bytes
     at: float
     """Unix seconds."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the operator knows of a submit; `fate` None: it is on its way."""
+
+    system_id: bytes
+    source_addr: bytes
+    fate: Fate | None = None
+    error: int | None = None
+    at: float = 0.0
+    """When it ended, Unix seconds."""
 
 
 @dataclass(slots=True)
@@ -110,7 +122,7 @@ class Simulator:
         self.mood = mood or Mood()
         self.counts: Counter[str] = Counter()
         """submits, accepted, refused, throttled, unanswered, delivered (deliver_sm answered with ROK), redelivered,
-        given_up, clicks, binds, binds_refused."""
+        given_up, clicks, queries, binds, binds_refused."""
         self.ledger: list[Submitted] | None = [] if ledger else None
         self.inbox: list[tuple[str, str]] = []
         """(number, text) of each whole message as its phone shows it; filled when `ledger` is on."""
@@ -127,6 +139,8 @@ class Simulator:
         self._owners: Recent[bytes, _Owner] = Recent()
         self._throttled: Recent[tuple[bytes, bytes], int] = Recent()
         self._phones = Phones()
+        self._states: Recent[bytes, _Known] = Recent()
+        """By the id that was answered, what query_sm is told."""
         self._stopped: Recent[tuple[bytes, bytes], bool] = Recent()
         """(number, sender) of those who wrote STOP."""
         self._silent: list[asyncio.Transport] = []
@@ -280,6 +294,10 @@ class Simulator:
         client = self._links[link]
         if client is None:  # it unbound, or we cut it, within the same read
             return
+        if isinstance(pdu, pdus.QuerySm):
+            self.counts["queries"] += 1
+            link.reply(pdu, self._state(client, pdu))
+            return
         if not isinstance(pdu, SubmitSm | DataSm):
             link.reply(pdu, _NOT_OFFERED.get(type(pdu), Status.ESME_RINVCMDID))
             return
@@ -317,6 +335,7 @@ class Simulator:
         message_id = mood.answer_ids.show(self._next_id)
         self._note(pdu, 0, message_id)
         self._owners[pdu.source_addr] = _Owner(client.system_id, pdu.source_addr_ton, pdu.source_addr_npi)
+        self._states[message_id] = _Known(client.system_id, pdu.source_addr)
         handset_at = now + mood.receipt_seconds
         if mood.receipt_first:
             answer_at = max(answer_at, handset_at)
@@ -332,6 +351,14 @@ class Simulator:
             self.counts["unanswered"] += 1
             client.waiting -= 1
             link.session.leave_unanswered(pdu)
+
+    def _state(self, client: _Client, query: pdus.QuerySm) -> pdus.QuerySmResp | Status:
+        """§4.8: of a submit of the same client, from the same address."""
+        known = self._states.get(query.message_id)
+        theirs = known is not None and (known.system_id, known.source_addr) == (client.system_id, query.source_addr)
+        if known is None or not theirs or self._happens(self.mood.queries_refused):
+            return Status.ESME_RQUERYFAIL
+        return query_answer(query.message_id, known.fate, known.at, known.error)
 
     def _refusal(self, pdu: Submit, client: _Client, script: Script, now: float) -> int:
         if not 0 < len(pdu.destination_addr) <= 20:
@@ -398,6 +425,9 @@ class Simulator:
         mood, pdu, script, place = self.mood, accepted.pdu, accepted.script, accepted.place
         if mood.stop_error and (pdu.destination_addr.removeprefix(b"+"), pdu.source_addr) in self._stopped:
             script = Script(fate=Fate.REJECTED, error=mood.stop_error)
+        known = self._states.get(mood.answer_ids.show(accepted.number))
+        if known is not None:
+            known.fate, known.error, known.at = script.fate, script.error, self._date()
         if (
             script.receipt
             and script.fate in WANTED[pdu.registered_delivery & 3]
@@ -555,7 +585,6 @@ _BIND_RESPONSES: Mapping[type[pdus.Bind], type[pdus.BindResp]] = {
     pdus.BindTransceiver: pdus.BindTransceiverResp,
 }
 _NOT_OFFERED: Mapping[type[Pdu], Status] = {
-    pdus.QuerySm: Status.ESME_RQUERYFAIL,
     pdus.CancelSm: Status.ESME_RCANCELFAIL,
     pdus.ReplaceSm: Status.ESME_RREPLACEFAIL,
 }

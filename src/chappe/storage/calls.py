@@ -40,6 +40,7 @@ from chappe.core.routing import Portion
 from chappe.core.turns import Turns
 from chappe.storage import (
     allowances,
+    asking,
     blacklists,
     campaigns,
     counters,
@@ -93,6 +94,7 @@ _APART: Mapping[str, Callable[..., Steps[Any]]] = {
     "create_key": work.create_key,
     "revoke_key": work.revoke_key,
     **allowances.JOBS,
+    **asking.JOBS,
     **blacklists.JOBS,
     **campaigns.JOBS,
     **customers.JOBS,
@@ -314,6 +316,7 @@ class StoreCalls(
     ReadingCalls,
     CountCalls,
     allowances.AllowanceCalls,
+    asking.AskCalls,
     blacklists.BlacklistCalls,
     SearchCalls,
     links.LinkCalls,

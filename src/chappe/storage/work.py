@@ -883,7 +883,7 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
         if work.attempt(key) is None:
             log.warning("receipt for a message that is not stored any more", extra={"message_id": message})
             continue
-        events[job] += work.advance(message, ReceiptRead(part, number, receipt.at, receipt.verdict, receipt.detail))
+        events[job] += work.advance(message, _read(receipt, part, number))
         events[job] += yield from opt_out(work)
     yield from work.save()
     yield from tell(
@@ -896,6 +896,10 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
     )
     yield from work.save_forms()
     return events
+
+
+def _read(receipt: ReceiptReport, part: int, number: int) -> ReceiptRead:
+    return ReceiptRead(part, number, receipt.at, receipt.verdict, receipt.detail, receipt.asked)
 
 
 _Match: TypeAlias = tuple[int, AttemptKey, ReceiptReport]

@@ -1,0 +1,7 @@
+-- How far each turn of asking operators about receipts that did not come has got: through the ids of `carrier`.
+CREATE TABLE asked (
+    connector TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    through INTEGER NOT NULL,
+    PRIMARY KEY (connector, turn)
+) STRICT, WITHOUT ROWID;

@@ -38,7 +38,7 @@ from chappe.core.errors import ChappeError
 from chappe.core.figures import Figures, limit_sentence
 from chappe.core.message import Event, Holder, Inbound, Question, Submission
 from chappe.core.ports import Store
-from chappe.core.routing import LIVE, SIMULATOR, Member, Portion, Route, portions
+from chappe.core.routing import LIVE, SIMULATOR, VIA, Member, Portion, Route, elsewhere, own_portions, portions
 from chappe.core.steering import Steered, Told
 from chappe.core.targets import parse_networks
 from chappe.customers.server import CustomerServer
@@ -348,7 +348,7 @@ class Node:
     def _take(self, name: str, epoch: int) -> None:
         """Runs a connector that is ours now, and keeps it busy from its route."""
         operator = self._operators[name]
-        settlement = Settlement(self.store, _now_ms, self._publish)
+        settlement = Settlement(self.store, _now_ms, self._publish, partial(self._elsewhere, name))
         connector = SmppConnector(
             operator,
             now_ms=_now_ms,
@@ -423,26 +423,41 @@ class Node:
 
     def _portions(self, name: str) -> Sequence[Portion]:
         """What this connector may take at the moment."""
+        routes = [*self._routes, *self._orphans]
+        return own_portions(routes, name) + portions(routes, name, self._able())
+
+    def _able(self) -> set[str]:
+        """The connectors, of all nodes, that take messages."""
         able = {line.name for line in self._lines.values() if line.connector.able and self._leases.holds(line.name)}
-        if self._helm is not None:
-            able |= self._helm.able_elsewhere
-        return portions([*self._routes, *self._orphans], name, able)
+        return able if self._helm is None else able | self._helm.able_elsewhere
+
+    def _elsewhere(self, name: str) -> Mapping[str, Sequence[str]]:
+        """Who could take what this connector refuses."""
+        return elsewhere([*self._routes, *self._orphans], name, self._able(), self._away)
+
+    @property
+    def _away(self) -> set[str]:
+        """Those that were told to stay away."""
+        return {name for name, told in self._told.items() if told is Told.DRAIN}
 
     def _routes_of(self, name: str) -> list[str]:
         return [
-            route.name
-            for route in (*self._routes, *self._orphans)
-            if name in {member.connector for member in route.members}
+            VIA + name,
+            *(
+                route.name
+                for route in (*self._routes, *self._orphans)
+                if name in {member.connector for member in route.members}
+            ),
         ]
 
     def _see_routes(self, queued: Sequence[str]) -> None:
-        known = {route.name for route in self._routes}
+        known = {route.name for route in self._routes} | {VIA + name for name in self._operators.keys() - self._away}
         orphans = [name for name in queued if name not in known and not name.startswith(PAUSED)]
         if orphans != [route.name for route in self._orphans]:
             self._orphans = [replace(self.settings.live, name=name) for name in orphans]
             if orphans:
                 log.warning(
-                    "no route of these names is set: what waits there leaves as from live", extra={"routes": orphans}
+                    "nobody is set to take these routes: what waits leaves as from live", extra={"routes": orphans}
                 )
                 self._wake_all()
 

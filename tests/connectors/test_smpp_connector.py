@@ -105,7 +105,7 @@ async def test_each_answer_becomes_the_fact_of_its_own_attempt(journey: Journey,
     await journey.until(lambda: len(journey.answers) == 5)
     assert journey.answers == [
         AttemptReport(MessageId(1), Answered(1, 1, NOW, "A\xe9")),
-        AttemptReport(MessageId(2), Refused(1, 1, NOW, 0x0B, Treatment.PERMANENT)),
+        AttemptReport(MessageId(2), Refused(1, 1, NOW, 0x0B, Treatment.ELSEWHERE)),
         AttemptReport(MessageId(3), Refused(1, 1, NOW, 0x45, Treatment.TEMPORARY, uncertain=True)),
         AttemptReport(MessageId(4), Refused(1, 1, NOW, 0x64, Treatment.PERMANENT)),
         AttemptReport(MessageId(5), Refused(1, 1, NOW, 0x03, Treatment.PERMANENT)),
@@ -121,7 +121,7 @@ async def test_what_no_pdu_can_carry_is_refused_and_the_others_leave(journey: Jo
     assert await_bound.submit([first, second, third]) == []
     await journey.until(lambda: len(journey.answers) == 3)
     assert facts(journey, Answered) == [(1, 1), (3, 1)]
-    assert AttemptReport(MessageId(2), Refused(1, 1, NOW, 0x0B, Treatment.PERMANENT)) in journey.answers
+    assert AttemptReport(MessageId(2), Refused(1, 1, NOW, 0x0B, Treatment.ELSEWHERE)) in journey.answers
     assert await_bound.counts.unwritable == 1
 
 
@@ -164,7 +164,7 @@ async def test_a_late_answer_still_counts(journey: Journey, operator: Operator) 
     await journey.until(lambda: len(journey.answers) == 4)
     assert journey.answers[2:] == [
         AttemptReport(MessageId(1), Answered(1, 1, NOW, "late")),
-        AttemptReport(MessageId(2), Refused(1, 1, NOW, 0x0B, Treatment.PERMANENT)),
+        AttemptReport(MessageId(2), Refused(1, 1, NOW, 0x0B, Treatment.ELSEWHERE)),
     ]
     assert journey.connector.free() == 10
 

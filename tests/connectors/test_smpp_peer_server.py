@@ -148,7 +148,7 @@ async def test_their_server_takes_our_submits(peer: Peer) -> None:
 async def test_their_refusal_is_a_fact(peer: Peer) -> None:
     await peer.submit("Bonjour")
     (await peer.submitted()).reject(Status.ESME_RINVDSTADR)
-    assert await peer.answer() == AttemptReport(MessageId(7), Refused(1, 1, NOW, 0x0B, Treatment.PERMANENT))
+    assert await peer.answer() == AttemptReport(MessageId(7), Refused(1, 1, NOW, 0x0B, Treatment.ELSEWHERE))
 
 
 @BOTH

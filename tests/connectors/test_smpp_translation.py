@@ -250,7 +250,7 @@ def test_what_no_pdu_can_carry_is_named_as_the_operator_would(submission: Submis
         (SubmitSmResp(message_id=b"1F\xe9"), Answered(1, 2, NOW, "1F\xe9")),
         (SubmitSmResp(), Answered(1, 2, NOW, "")),
         (SubmitSmResp(0x58), Refused(1, 2, NOW, 0x58, Treatment.THROTTLED)),
-        (SubmitSmResp(0x0B), Refused(1, 2, NOW, 0x0B, Treatment.PERMANENT)),
+        (SubmitSmResp(0x0B), Refused(1, 2, NOW, 0x0B, Treatment.ELSEWHERE)),
         (SubmitSmResp(0x45), Refused(1, 2, NOW, 0x45, Treatment.TEMPORARY, uncertain=True)),
         (SubmitSmResp(0x412), Refused(1, 2, NOW, 0x412, Treatment.TEMPORARY, uncertain=True)),
         (SubmitSmResp(0x7777), Refused(1, 2, NOW, 0x7777, Treatment.TEMPORARY, uncertain=True)),
@@ -276,9 +276,9 @@ def test_the_table_is_the_documented_one() -> None:
     assert listed(Treatment.THROTTLED) == {0x58, 0x14}
     assert listed(Treatment.TEMPORARY) == {0x08, 0x45, 0x64, 0xFF, *range(0x400, 0x500)}
     assert listed(Treatment.SESSION) == {0x04, 0x05, 0x0D, 0x0E, 0x0F}
-    assert {0x01, 0x0A, 0x0B, 0x48, 0x49, 0x50, 0x51, 0x61, 0x62, 0x66, *range(0xC0, 0xC5)} <= listed(
-        Treatment.PERMANENT
-    )
+    assert listed(Treatment.ELSEWHERE) == {*(0x0A, 0x0B, 0x15, 0x48, 0x49, 0x50, 0x51, 0x65, 0x66, 0xC1, 0xC4, 0xFE)}
+    assert {0x01, 0x61, 0x62, 0xC0, 0xC2, 0xC3} <= listed(Treatment.PERMANENT)
+    assert UNCERTAIN.isdisjoint(listed(Treatment.ELSEWHERE))
     assert {0x08, 0x45, 0xFF, *range(0x400, 0x500)} == UNCERTAIN
 
 

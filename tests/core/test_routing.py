@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from chappe.core.message import Family
-from chappe.core.routing import LIVE, PATIENCE_MS, SLOTS, Member, Portion, Route, choose_route, portions
+from chappe.core.routing import (
+    LIVE,
+    PATIENCE_MS,
+    SLOTS,
+    VIA,
+    Member,
+    Portion,
+    Route,
+    choose_route,
+    elsewhere,
+    own_portions,
+    portions,
+)
 
 OURS = (Member("orange"),)
 ROUTES = (
@@ -94,3 +106,18 @@ def test_every_slot_is_exactly_one_members(weights: tuple[int, ...]) -> None:
     route = a_route(*(Member(name, 1, weight) for name, weight in zip(names, weights, strict=True)))
     slots = [slot for name in names for of in portions([route], name, names) for slot in range(of.first, of.last + 1)]
     assert sorted(slots) == list(range(SLOTS))
+
+
+# --- refusals ------------------------------------------------------------------------------------------
+
+
+def test_what_one_refuses_goes_to_those_who_are_able_first_then_by_priority() -> None:
+    routes = [a_route(ORANGE, SFR, FREE, Member("bouygues", 3))]
+    assert elsewhere(routes, "orange", {"free"}, ()) == {"otp": ["free", "sfr", "bouygues"]}
+    assert elsewhere(routes, "orange", {"free"}, {"free"}) == {"otp": ["sfr", "bouygues"]}
+    assert elsewhere([a_route(ORANGE)], "orange", (), ()) == {"otp": []}
+
+
+def test_connector_that_shares_a_route_takes_what_is_left_to_it_alone() -> None:
+    assert own_portions([a_route(ORANGE, SFR)], "sfr") == [Portion(f"{VIA}sfr")]
+    assert own_portions([a_route(ORANGE, SFR), a_route(FREE, name="live")], "free") == []

@@ -192,3 +192,23 @@ async def test_what_waits_on_a_route_that_is_gone_still_leaves(
     node = await start_node(*operators)
     await (await client_of(node)).status_once(id_, lambda status: status["state"] == "delivered")
     assert orange.inbox == [("33612345678", "Bonjour")]
+
+
+async def test_what_one_operator_will_not_take_leaves_through_the_next_and_nothing_is_asked_twice(
+    start_node: StartNode, client_of: ClientOf, orange: Simulator, sfr: Simulator
+) -> None:
+    orange.mood = Mood(refused=1.0, refused_status=0x0B)
+    members = (Through("orange"), Through("sfr", priority=2))
+    routes = (RouteSettings(name="live", through=members),)
+    node = await start_node(await an_operator("orange", orange), await an_operator("sfr", sfr), routes=routes)
+    client = await client_of(node)
+    await until(node, "orange", Condition.BOUND)
+    await until(node, "sfr", Condition.BOUND)
+    ids = [await client.send(f"+336123000{n:02}") for n in range(20)]
+    for id_ in ids:
+        await client.status_once(id_, lambda status: status["state"] == "delivered")
+    assert (orange.counts["refused"], len(sfr.inbox)) == (20, 20)
+    sfr.mood = orange.mood
+    id_ = await client.send("+33612399999")
+    status = await client.status_once(id_, lambda status: status["state"] == "error")
+    assert (status["cause"], orange.counts["refused"], sfr.counts["refused"]) == ("refused:11", 21, 1)

@@ -89,7 +89,7 @@ async def test_their_refusal_is_a_fact(smsc: Smsc) -> None:
     await smsc.journey.until(lambda: smsc.journey.answers)
     fact = smsc.journey.answers[0].fact
     assert isinstance(fact, Refused)
-    assert (fact.status, fact.treatment) == (Status.ESME_RINVDSTADR, Treatment.PERMANENT)
+    assert (fact.status, fact.treatment) == (Status.ESME_RINVDSTADR, Treatment.ELSEWHERE)
 
 
 async def test_their_receipts_are_taken_once_stored(smsc: Smsc) -> None:

@@ -90,6 +90,8 @@ class FactAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     carrierId: str | UnsetType = UNSET  # noqa: N815
     cause: str | UnsetType = UNSET
     detail: str | UnsetType = UNSET
+    next: str | UnsetType = UNSET
+    """The connector that is tried instead."""
     status: int | UnsetType = UNSET
     treatment: str | UnsetType = UNSET
     uncertain: bool | UnsetType = UNSET

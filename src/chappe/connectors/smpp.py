@@ -449,7 +449,8 @@ class SmppConnector:
             "no PDU can carry this part",
             extra={"connector": self.name, "message_id": attempt.message, "part": attempt.part, "status": status.name},
         )
-        fact = Refused(attempt.part, attempt.number, now, int(status), Treatment.PERMANENT)
+        # Others have other ways with alphabets and long messages, so one of them may.
+        fact = Refused(attempt.part, attempt.number, now, int(status), Treatment.ELSEWHERE)
         self._answers.put(AttemptReport(attempt.message, fact))
 
     # --- windows and pace ---

@@ -16,7 +16,7 @@ from chappe.smpp.session import Limits
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, up to 86400")]
 Code: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z]{1,10}\Z", description="a code of letters and digits")]
-TreatmentName: TypeAlias = Literal["permanent", "temporary", "throttled", "session"]
+TreatmentName: TypeAlias = Literal["permanent", "temporary", "throttled", "session", "elsewhere"]
 LongMessages: TypeAlias = Literal["udh8", "udh16", "sar", "payload"]
 
 LIVE: Final = ("window", "rate", "burst")

@@ -76,6 +76,20 @@ TREATMENTS: Mapping[int, Treatment] = {
     Status.ESME_RSUBMITFAIL: Treatment.TEMPORARY,
     Status.ESME_RX_T_APPN: Treatment.TEMPORARY,
     Status.ESME_RUNKNOWNERR: Treatment.TEMPORARY,
+    # Not through this operator: it does not take the sender, the recipient, the service or a parameter, or says no more
+    # than that it rejects the message. The next one may.
+    Status.ESME_RINVSRCADR: Treatment.ELSEWHERE,
+    Status.ESME_RINVSRCTON: Treatment.ELSEWHERE,
+    Status.ESME_RINVSRCNPI: Treatment.ELSEWHERE,
+    Status.ESME_RINVDSTADR: Treatment.ELSEWHERE,
+    Status.ESME_RINVDSTTON: Treatment.ELSEWHERE,
+    Status.ESME_RINVDSTNPI: Treatment.ELSEWHERE,
+    Status.ESME_RINVSERTYP: Treatment.ELSEWHERE,
+    Status.ESME_RX_P_APPN: Treatment.ELSEWHERE,
+    Status.ESME_RX_R_APPN: Treatment.ELSEWHERE,
+    Status.ESME_ROPTPARNOTALLWD: Treatment.ELSEWHERE,
+    Status.ESME_RINVOPTPARAMVAL: Treatment.ELSEWHERE,
+    Status.ESME_RDELIVERYFAILURE: Treatment.ELSEWHERE,
     # Nothing wrong with the message: the bind is.
     Status.ESME_RINVBNDSTS: Treatment.SESSION,
     Status.ESME_RALYBND: Treatment.SESSION,

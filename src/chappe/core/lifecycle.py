@@ -139,6 +139,8 @@ class Requeue:
 
     part: int
     due_at: int
+    via: str | None = None
+    """Through this connector only; None: its route says through which."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -319,6 +321,24 @@ def next_wake(journey: Journey, doubt_lasts_ms: Mapping[InDoubtPolicy, int | Non
     return min((fact.at for fact in _deadlines(journey, doubt_lasts_ms)), default=None)
 
 
+def is_final(fact: Refused) -> bool:
+    """Whether this refusal ends its part."""
+    return fact.treatment is Treatment.PERMANENT or (fact.treatment is Treatment.ELSEWHERE and fact.next is None)
+
+
+def next_elsewhere(attempts: Sequence[Attempt], connector: str, connectors: Sequence[str]) -> str | None:
+    """Of these, best first, the one to try a part through that this connector will not take: none is asked again that
+    has said so before. `attempts` are the part's."""
+    tried = {connector, *(attempt.connector for attempt in attempts if attempt.treatment is Treatment.ELSEWHERE)}
+    return next((other for other in connectors if other not in tried), None)
+
+
+def via(attempts: Sequence[Attempt]) -> str | None:
+    """The connector that a part which is to be sent again stays with, because another one will not take it."""
+    refused = [attempt.connector for attempt in attempts if attempt.treatment is Treatment.ELSEWHERE]
+    return attempts[-1].connector if refused and attempts[-1].connector not in refused else None
+
+
 def back_off_ms(attempt: Attempt, refusals: int) -> int:
     """How long a part waits after a refusal "for now": 1 s doubling to 60 s, spread by ±25 %.
 
@@ -402,7 +422,7 @@ def _apply(journey: Journey, fact: Answered | Refused | DoubtBegan | DoubtEnded 
     if is_engaged(journey.message) and any(a.outcome is not Outcome.POSTPONED for a in attempts):
         # The recipient has shown that the message arrived, and this part may be what arrived.
         return []
-    return [Requeue(fact.part, due_at)]
+    return [Requeue(fact.part, due_at, fact.next if isinstance(fact, Refused) and fact.next else via(attempts))]
 
 
 def _write(
@@ -445,13 +465,13 @@ def _refuse(attempt: Attempt, attempts: Sequence[Attempt], fact: Refused) -> int
     attempt.answered_at = fact.at
     attempt.treatment = fact.treatment
     refusals = sum(a.treatment is Treatment.TEMPORARY for a in attempts)
-    if fact.treatment is Treatment.PERMANENT or refusals >= MAX_TEMPORARY_REFUSALS:
+    if is_final(fact) or refusals >= MAX_TEMPORARY_REFUSALS:
         attempt.outcome = Outcome.REFUSED
     else:
         # RESENT, not POSTPONED, where the operator's "no" does not prove that the message did not go out:
         # the next attempt is flagged, and a late receipt still counts.
         attempt.outcome = Outcome.RESENT if fact.uncertain else Outcome.POSTPONED
-    return fact.at + back_off_ms(attempt, refusals)
+    return fact.at if fact.next else fact.at + back_off_ms(attempt, refusals)
 
 
 def _happen(message: Message, happenings: Iterable[Happening], fact: Fact) -> list[Effect]:

@@ -6,6 +6,7 @@ milliseconds (`…_at`), durations carry their unit in the name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import NewType, TypeAlias
@@ -101,6 +102,8 @@ class Treatment(IntEnum):
     TEMPORARY = 1
     THROTTLED = 2
     SESSION = 3
+    ELSEWHERE = 4
+    """Not through this operator: another one of the route is asked, or it is final if none is left."""
 
 
 class Verdict(IntEnum):
@@ -239,6 +242,8 @@ class Refused:
     status: int
     treatment: Treatment
     uncertain: bool = False
+    next: str | None = None
+    """The connector that is tried instead, for ELSEWHERE; None: there is none."""
 
 
 @dataclass(slots=True)
@@ -500,6 +505,8 @@ class AttemptReport:
 
     message: MessageId
     fact: Answered | Refused | DoubtBegan
+    elsewhere: Mapping[str, Sequence[str]] | None = None
+    """Route → the connectors that could take its messages, best first; with refusals that are treated so."""
 
 
 @dataclass(slots=True)

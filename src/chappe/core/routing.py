@@ -20,6 +20,8 @@ SIMULATOR: Final = "simulator"
 
 SLOTS: Final = 100
 """Into so many, in turn, a route's messages fall; weights share them out."""
+VIA: Final = "via:"
+"""Before a connector's name: the route of what leaves through that one only, because another has refused it."""
 PATIENCE_MS: Final = 2_000
 """What should have left through another connector this long ago is anybody's: it is full, or slow."""
 
@@ -73,6 +75,29 @@ def choose_route(
         ):
             return route.name
     return LIVE
+
+
+def elsewhere(
+    routes: Sequence[Route], connector: str, able: Collection[str], away: Collection[str]
+) -> dict[str, list[str]]:
+    """Who could take what this connector has refused, by route: who is able to at the moment first, then by priority.
+
+    `away` are those that were told to stay away, and take nothing whatever becomes of them.
+    """
+    found = {}
+    for route in routes:
+        others = [member for member in route.members if member.connector not in (connector, *away)]
+        others.sort(key=lambda member: (member.connector not in able, member.priority))
+        found[route.name] = [member.connector for member in others]
+    return found
+
+
+def own_portions(routes: Sequence[Route], connector: str) -> list[Portion]:
+    """What is left to this connector alone, because another one of a route has refused it."""
+    shared = any(
+        len(route.members) > 1 and any(member.connector == connector for member in route.members) for route in routes
+    )
+    return [Portion(VIA + connector)] if shared else []
 
 
 def portions(routes: Sequence[Route], connector: str, able: Collection[str]) -> list[Portion]:

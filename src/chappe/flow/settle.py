@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from chappe.core.errors import StoreUnavailable
-from chappe.core.message import AttemptReport, Event, ReceiptReport
+from chappe.core.message import AttemptReport, Event, ReceiptReport, Refused, Treatment
 from chappe.core.ports import Sending
 
 log = logging.getLogger(__name__)
@@ -22,13 +22,24 @@ RETRY_SECONDS = 0.5
 class Settlement:
     """Settles reports; `publish` is told every public state reached, after the commit."""
 
-    def __init__(self, store: Sending, now_ms: Callable[[], int], publish: Callable[[Sequence[Event]], None]) -> None:
+    def __init__(
+        self,
+        store: Sending,
+        now_ms: Callable[[], int],
+        publish: Callable[[Sequence[Event]], None],
+        elsewhere: Callable[[], Mapping[str, Sequence[str]]] = dict,
+    ) -> None:
+        """`elsewhere` says which connectors could take what this one refuses, by route: see `AttemptReport`."""
         self._store = store
         self._now_ms = now_ms
         self._publish = publish
+        self._elsewhere = elsewhere
 
     async def answers(self, reports: Sequence[AttemptReport]) -> None:
         """Stores answers and doubts, however long the store is away."""
+        for report in reports:
+            if isinstance(report.fact, Refused) and report.fact.treatment is Treatment.ELSEWHERE:
+                report.elsewhere = self._elsewhere()
         while True:
             try:
                 self._publish(await self._store.settle(reports, self._now_ms()))

@@ -72,7 +72,7 @@ from chappe.core.message import (
 )
 from chappe.core.numbers import PhoneNumber
 from chappe.core.receipts import IdForm, form_of, id_forms
-from chappe.core.routing import Portion
+from chappe.core.routing import LIVE, VIA, Portion
 from chappe.core.turns import NOBODY, Lane, Turns
 from chappe.storage import allowances
 from chappe.storage.steps import Row, Steps, ask, lock, tell
@@ -275,6 +275,7 @@ class Workspace:
 
     def give_back(self, journey: Journey, attempt: Attempt, now: int) -> None:
         """Undoes `take`; the part goes back to where it was on the queue, if it still belongs there."""
+        via = lifecycle.via([one for one in journey.attempts if one.part == attempt.part])
         journey.attempts.remove(attempt)
         self._tally.touch(journey)
         message = journey.message
@@ -283,12 +284,12 @@ class Workspace:
             self._messages[message.id] = message
             self.count(message, Count.RESENT, -1)
         if is_queued(journey, attempt.part):
-            self.requeue(message, attempt.part, message.due_at)
+            self.requeue(message, attempt.part, message.due_at, VIA + via if via else message.route)
         self._give_credits_back(journey, now)
 
-    def requeue(self, message: Message, part: int, due_at: int) -> None:
+    def requeue(self, message: Message, part: int, due_at: int, route: str) -> None:
         lane = NOBODY  # its account's once it is due
-        self._queue[message.id, part] = (message.id, part, message.route, int(message.family), lane, due_at)
+        self._queue[message.id, part] = (message.id, part, route, int(message.family), lane, due_at)
 
     def wake(self, message: Message) -> None:
         """Says that `wake_at` was moved by the caller."""
@@ -351,8 +352,8 @@ class Workspace:
         match effect:
             case Event():
                 return effect
-            case Requeue(part, due_at):
-                self.requeue(message, part, due_at)
+            case Requeue(part, due_at, via):
+                self.requeue(message, part, due_at, VIA + via if via else message.route)
             case Unqueue(None):
                 self._unqueue_all.add(message.id)
                 self._queue = {key: row for key, row in self._queue.items() if key[0] != message.id}
@@ -620,15 +621,17 @@ def claim(
     return submissions
 
 
-def _take_due(
-    turns: Turns, connector: str, portions: Sequence[Portion], limit: int, now: int
-) -> Steps[list[tuple[int, MessageId, int]]]:
-    """Up to so many parts off the queue, as (due_at, message, part).
+_Taken: TypeAlias = tuple[int, MessageId, int, str]
+"""(due_at, message, part, route) of a part that was on the queue."""
+
+
+def _take_due(turns: Turns, connector: str, portions: Sequence[Portion], limit: int, now: int) -> Steps[list[_Taken]]:
+    """Up to so many parts off the queue.
 
     A family at a time, in their order of precedence; of each, the accounts that wait have their turns. What one of them
     does not use of its turn is dealt among those who have used theirs.
     """
-    taken: list[tuple[int, MessageId, int]] = []
+    taken: list[_Taken] = []
     portion_of = {of.route: of for of in portions}
     asked = [
         (route, int(family), turns.last(connector, family, route), now, limit + 1)
@@ -652,7 +655,7 @@ def _take_due(
                 of = portion_of[lane.route]
                 rows.append((of.route, int(family), lane.account, now, now - of.patience_ms, of.first, of.last, most))
             parts = sorted((yield from ask("take_due", rows)))
-            taken += [(due_at, MessageId(id_), part) for due_at, id_, part, *_ in parts]
+            taken += [(due_at, MessageId(id_), part, route) for due_at, id_, part, route, _ in parts]
             used = Counter(Lane(route, AccountId(account)) for *_, route, account in parts)
             empty = {lane for lane, most in dealt if used[lane] < most}
             lanes = [lane for lane in lanes if lane not in empty]
@@ -663,19 +666,20 @@ def _let_leave(
     work: Workspace,
     connector: str,
     epoch: int,
-    taken: Sequence[tuple[int, MessageId, int]],
+    taken: Sequence[_Taken],
     now: int,
     *,
     may_hold: bool,
 ) -> Steps[list[Submission]]:
     """Those of the parts that are to leave, each with its attempt."""
-    yield from work.load(id_ for _, id_, _ in taken)
-    journeys = [(journey, part) for _, id_, part in taken if (journey := work.find(id_)) is not None]
+    yield from work.load(id_ for _, id_, *_ in taken)
+    journeys = [(journey, part) for _, id_, part, _ in taken if (journey := work.find(id_)) is not None]
     messages = [journey.message for journey, _ in journeys]
     barred = yield from _opted_out(messages)
     held = (yield from _out_of_hours(messages, now)) if may_hold else {}
     withheld = (yield from _withheld(messages)) if may_hold else {}
-    due_of = {(id_, part): due_at for due_at, id_, part in taken}
+    due_of = {(id_, part): due_at for due_at, id_, part, _ in taken}
+    route_of = {(id_, part): route for _, id_, part, route in taken}
     submissions, rows, shelved = [], [], []
     for journey, part in journeys:
         message = journey.message
@@ -694,7 +698,7 @@ def _let_leave(
         elif message.id in held:
             if message.due_at < held[message.id].until:  # else another part of it was met before
                 work.advance(message.id, held[message.id])
-            work.requeue(message, part, held[message.id].until)
+            work.requeue(message, part, held[message.id].until, route_of[message.id, part])
         else:
             attempt = _next_attempt(journey, part, connector, epoch, now)
             rows.append(work.take(journey, attempt))
@@ -873,6 +877,8 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
         if attempt is None:
             log.warning("answer for an attempt that is not stored", extra={"message_id": report.message})
             continue
+        if isinstance(fact, Refused) and report.elsewhere:
+            _send_elsewhere(work, report.message, fact, attempt.connector, report.elsewhere)
         events[job] += work.advance(report.message, fact)
         learnt.append((job, key, attempt))
     matched = yield from _unpark(work, learnt, now)
@@ -900,6 +906,18 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
 
 def _read(receipt: ReceiptReport, part: int, number: int) -> ReceiptRead:
     return ReceiptRead(part, number, receipt.at, receipt.verdict, receipt.detail, receipt.asked)
+
+
+def _send_elsewhere(
+    work: Workspace, id_: MessageId, fact: Refused, connector: str, elsewhere: Mapping[str, Sequence[str]]
+) -> None:
+    """Says in the fact which connector is to be tried instead, if one of the route is left. What takes a route that has
+    no table any more takes it as LIVE's."""
+    journey = work.find(id_)
+    if journey is not None and fact.treatment is Treatment.ELSEWHERE:
+        attempts = [attempt for attempt in journey.attempts if attempt.part == fact.part]
+        others = elsewhere.get(journey.message.route, elsewhere.get(LIVE, ()))
+        fact.next = lifecycle.next_elsewhere(attempts, connector, others)
 
 
 _Match: TypeAlias = tuple[int, AttemptKey, ReceiptReport]

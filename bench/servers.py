@@ -22,9 +22,13 @@ ACCOUNT = "proof"
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and its running children so far (Linux), to 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(cpu_seconds(int(child)) for child in children)
+    return own + sum(cpu_seconds(child) for child in children(pid))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that it has started and that run (Linux)."""
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
 
 
 class ChildServer:
@@ -74,6 +78,19 @@ class ChildServer:
     @property
     def pid(self) -> int:
         return self._running().pid
+
+    @property
+    def writer_pid(self) -> int:
+        """The process that has the file of SQLite open for writing."""
+        return next(
+            child
+            for child in children(self.pid)
+            if b"chappe.storage.writer_child" in Path(f"/proc/{child}/cmdline").read_bytes()
+        )
+
+    def wait(self, seconds: float = 35) -> int:
+        """Until it ends by itself; returns the exit code."""
+        return self._running().wait(seconds)
 
     def kill(self) -> None:
         """kill -9."""

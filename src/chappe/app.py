@@ -58,6 +58,7 @@ from chappe.notifier.pipe import Start
 from chappe.settings import Settings
 from chappe.simulator import Mood, Simulator, load_mood
 from chappe.storage.opening import hold, open_store
+from chappe.storage.writer_process import Apart
 
 log = logging.getLogger(__name__)
 
@@ -203,10 +204,11 @@ class Node:
 
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
-        stack.enter_context(hold(settings.database))
+        lock = stack.enter_context(hold(settings.database))
         preparing = asyncio.create_task(asyncio.to_thread(hours.prepare))  # beside the rest: it takes half a second
         stack.push_async_callback(_cancel, preparing)
-        self.store = await open_store(settings.database)
+        apart = None if lock is None else Apart(lock, self._break)
+        self.store = await open_store(settings.database, apart=apart)
         stack.push_async_callback(self.store.close)
         host, port = settings.address
         await self._refuse_the_unsafe(host)
@@ -480,13 +482,16 @@ class Node:
             error = None if task.cancelled() else task.exception()
             if error is not None:
                 log.error("%s failed: the server stops", name, exc_info=error)
-                self.failed = True
-                self._broken.set()
+                self._break()
 
         task.add_done_callback(ended)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+    def _break(self) -> None:
+        self.failed = True
+        self._broken.set()
 
     # --- stopping ---
 

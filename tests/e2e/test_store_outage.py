@@ -29,7 +29,7 @@ async def test_disk_without_room_is_503_until_there_is_room_again(server: ChildS
     connection = Connection(server.base_url, server.create_key())
     accepted = [json.loads((await connection.post(SEND, send_body("+33612345601")))[1])["snapshotId"]]
     largest = max(file.stat().st_size for file in os.scandir(tmp_path))
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (largest + 64 * 1024, resource.RLIM_INFINITY))
+    resource.prlimit(server.writer_pid, resource.RLIMIT_FSIZE, (largest + 64 * 1024, resource.RLIM_INFINITY))
     refused = 0
     for index in range(400):
         status, body = await connection.post(SEND, send_body(f"+336123457{index % 100:02}", "x" * 600))
@@ -41,7 +41,7 @@ async def test_disk_without_room_is_503_until_there_is_room_again(server: ChildS
             if refused == 5:
                 break
     assert refused == 5
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.prlimit(server.writer_pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     status, body = await connection.post(SEND, send_body("+33612345699"))
     assert status == 200
     accepted.append(json.loads(body)["snapshotId"])

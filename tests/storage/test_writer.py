@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from chappe.core.errors import StoreUnavailable
-from chappe.storage.writer import Handler, Writer
+from chappe.storage.writer import Handler
+from chappe.storage.writer_thread import ThreadWriter
 
 
 class DiskFullError(Exception):
@@ -64,15 +65,15 @@ def memory() -> Memory:
 
 
 @pytest.fixture
-async def writer(memory: Memory) -> AsyncIterator[Writer]:
-    writer = Writer(memory.connect, first={"hurry"})
+async def writer(memory: Memory) -> AsyncIterator[ThreadWriter]:
+    writer = ThreadWriter(memory.connect, first={"hurry"})
     await writer.connected()
     yield writer
     memory.gate.set()
     await writer.close()
 
 
-async def test_jobs_that_wait_together_share_a_commit(memory: Memory, writer: Writer) -> None:
+async def test_jobs_that_wait_together_share_a_commit(memory: Memory, writer: ThreadWriter) -> None:
     memory.gate.clear()
     first = writer.run("add", 1)
     rest = [writer.run("add", number) for number in range(2, 100)]
@@ -83,7 +84,7 @@ async def test_jobs_that_wait_together_share_a_commit(memory: Memory, writer: Wr
     assert memory.commits <= 3
 
 
-async def test_what_is_in_a_hurry_is_committed_before_what_came_with_it(memory: Memory, writer: Writer) -> None:
+async def test_what_is_in_a_hurry_is_committed_before_what_came_with_it(memory: Memory, writer: ThreadWriter) -> None:
     memory.gate.clear()
     opening = writer.run("add", 0)
     rest = [writer.run("add", number) for number in (1, 2)]
@@ -96,7 +97,7 @@ async def test_what_is_in_a_hurry_is_committed_before_what_came_with_it(memory: 
     assert memory.commits >= 2
 
 
-async def test_wrong_job_fails_alone(memory: Memory, writer: Writer) -> None:
+async def test_wrong_job_fails_alone(memory: Memory, writer: ThreadWriter) -> None:
     memory.gate.clear()
     jobs = [writer.run("add", payload) for payload in ("a", "b", "wrong", "c")]
     memory.gate.set()
@@ -106,7 +107,7 @@ async def test_wrong_job_fails_alone(memory: Memory, writer: Writer) -> None:
     assert memory.stored == ["a", "b", "c"]
 
 
-async def test_full_disk_stores_nothing_and_service_returns_by_itself(memory: Memory, writer: Writer) -> None:
+async def test_full_disk_stores_nothing_and_service_returns_by_itself(memory: Memory, writer: ThreadWriter) -> None:
     memory.full = True
     with pytest.raises(StoreUnavailable):
         await writer.run("add", 1)
@@ -116,7 +117,7 @@ async def test_full_disk_stores_nothing_and_service_returns_by_itself(memory: Me
     assert memory.stored == [2]
 
 
-async def test_cancelled_caller_harms_nobody(memory: Memory, writer: Writer) -> None:
+async def test_cancelled_caller_harms_nobody(memory: Memory, writer: ThreadWriter) -> None:
     memory.gate.clear()
     gone, kept = writer.run("add", 1), writer.run("add", 2)
     gone.cancel()
@@ -125,7 +126,7 @@ async def test_cancelled_caller_harms_nobody(memory: Memory, writer: Writer) -> 
     assert memory.stored == [1, 2]
 
 
-async def test_closing_finishes_what_is_queued(memory: Memory, writer: Writer) -> None:
+async def test_closing_finishes_what_is_queued(memory: Memory, writer: ThreadWriter) -> None:
     jobs = [writer.run("add", number) for number in range(10)]
     await writer.close()
     assert memory.closed
@@ -139,4 +140,4 @@ async def test_connection_that_cannot_open_says_so() -> None:
         raise DiskFullError
 
     with pytest.raises(DiskFullError):
-        await Writer(connect).connected()
+        await ThreadWriter(connect).connected()

@@ -1,6 +1,6 @@
 """Group commit for an engine across a network: lanes of waiting jobs, and workers that each own one connection.
 
-Like `writer`, without its thread: the jobs that arrive while a worker is busy go together in its next transaction, and
+Like `writer`, without a thread: the jobs that arrive while a worker is busy go together in its next transaction, and
 because a lane may have several workers, transactions overlap. A caller awaits a future; cancelling it harms nobody,
 for only the worker touches the connection.
 

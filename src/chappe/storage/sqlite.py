@@ -1,4 +1,4 @@
-"""The store on SQLite: one writer thread with group commit, point reads on the loop's own thread.
+"""The store on SQLite: one writer with group commit, point reads on the loop's own thread.
 
 `work` says what happens inside a transaction; this module opens the file, runs the steps, and reads. WAL with
 `synchronous=FULL`: what is answered is on disk. A command beside a running server may open the file too: it is a short
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ from chappe.storage.calls import StoreCalls
 from chappe.storage.migrate import migrate, refuse_unfinished_copy
 from chappe.storage.steps import LOCK, Row, Steps
 from chappe.storage.writer import Handler, Writer
+from chappe.storage.writer_process import Apart, ProcessWriter
+from chappe.storage.writer_thread import ThreadWriter
 
 log = logging.getLogger(__name__)
 
@@ -59,24 +61,22 @@ async def open_sqlite(
     *,
     doubt_lasts_ms: Mapping[InDoubtPolicy, int | None] = DOUBT_LASTS_MS,
     beside: bool = False,
+    apart: Apart | None = None,
 ) -> SqliteStore:
     """Opens the file, made and migrated where needed; must be called on the loop that uses the store.
 
-    `beside`: a server may be running on the same file, which then keeps the checkpoints to itself. Raises
-    StoreUnavailable and NewerSchemaError.
+    `beside`: a server may be running on the same file, which then keeps the checkpoints to itself. `apart`: with the
+    writer in a process of its own, else on a thread of this one. Raises StoreUnavailable and NewerSchemaError.
     """
-    sql = statements.load("sqlite")
-    with contextlib.suppress(OSError):  # it is there already; or cannot be made, and opening it below says why
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))  # texts and numbers are nobody else's to read
-    writer = Writer(lambda: _connect_writer(str(path), sql, doubt_lasts_ms, beside=beside), first=FIRST)
-    try:
-        await writer.connected()
+    writer: Writer
+    if apart is not None:
+        writer = await ProcessWriter.start(str(path), doubt_lasts_ms, apart)
+    else:
+        writer = ThreadWriter(lambda: connect_writer(str(path), doubt_lasts_ms, beside=beside), first=FIRST)
+    await writer.connected()
+    with _said_clearly(path):
         reader = _connect(str(path), apsw.SQLITE_OPEN_READONLY)
-    except OUTAGES as error:
-        raise StoreUnavailable(f"cannot open {path}: {error}") from error
-    except apsw.NotADBError as error:
-        raise StoreUnavailable(f"{path} is not a database: name another file") from error
-    return SqliteStore(writer, reader, sql, doubt_lasts_ms)
+    return SqliteStore(writer, reader, statements.load("sqlite"), doubt_lasts_ms)
 
 
 class SqliteStore(StoreCalls):
@@ -161,19 +161,34 @@ class _Connection:
 # --- opening -----------------------------------------------------------------------------------------
 
 
-def _connect_writer(
-    path: str, sql: Mapping[str, str], doubt_lasts_ms: Mapping[InDoubtPolicy, int | None], *, beside: bool
+def connect_writer(
+    path: str, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None], *, beside: bool
 ) -> tuple[_Connection, Mapping[str, Handler]]:
-    connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "full")
-    connection.pragma("journal_size_limit", 64 * 1024 * 1024)
-    connection.pragma("foreign_keys", 1)
-    connection.wal_autocheckpoint(0 if beside else CHECKPOINT_PAGES)
-    migrate(connection)
-    refuse_unfinished_copy(connection)
-    opened = _Connection(connection, sql)
+    """Opens the file for writing, made and migrated where needed. Raises StoreUnavailable and NewerSchemaError."""
+    with contextlib.suppress(OSError):  # it is there already; or cannot be made, and opening it below says why
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))  # texts and numbers are nobody else's to read
+    with _said_clearly(path):
+        connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+        connection.pragma("foreign_keys", 1)
+        connection.wal_autocheckpoint(0 if beside else CHECKPOINT_PAGES)
+        migrate(connection)
+        refuse_unfinished_copy(connection)
+    opened = _Connection(connection, statements.load("sqlite"))
     return opened, {kind: opened.handler(steps) for kind, steps in calls.handlers(doubt_lasts_ms).items()}
+
+
+@contextlib.contextmanager
+def _said_clearly(path: str | Path) -> Iterator[None]:
+    """Says why a file cannot be opened."""
+    try:
+        yield
+    except OUTAGES as error:
+        raise StoreUnavailable(f"cannot open {path}: {error}") from error
+    except apsw.NotADBError as error:
+        raise StoreUnavailable(f"{path} is not a database: name another file") from error
 
 
 def _connect(path: str, flags: int) -> apsw.Connection:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgres_server import TEMPLATE, PostgresServer
@@ -15,12 +16,27 @@ from store_scene import NewDatabase, OpenStore, Scene
 from chappe.core.ports import Store
 from chappe.storage.postgres import PostgresStore, open_postgres
 from chappe.storage.sqlite import open_sqlite
+from chappe.storage.writer_frames import frame_of, frames_in
+from chappe.storage.writer_thread import ThreadWriter
 
 ENGINES = ("sqlite", "postgres")
 
 
+class CrossingWriter(ThreadWriter):
+    """On a thread, but what it is given and gives back crosses as it does to a process of its own and back."""
+
+    def run(self, kind: str, payload: Any) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._run_crossed(kind, payload))
+
+    async def _run_crossed(self, kind: str, payload: Any) -> Any:
+        [(kind, payload)] = frames_in(bytearray(frame_of((kind, payload))))
+        [result] = frames_in(bytearray(frame_of(await super().run(kind, payload))))
+        return result
+
+
 @pytest.fixture
-def sqlite(tmp_path: Path) -> NewDatabase:
+def sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NewDatabase:
+    monkeypatch.setattr("chappe.storage.sqlite.ThreadWriter", CrossingWriter)
     numbers = count(1)
     return lambda: partial(open_sqlite, tmp_path / f"chappe-{next(numbers)}.db")
 

@@ -14,6 +14,7 @@ from chappe.storage.engine import Engine
 from chappe.storage.steps import Row, Steps, ask, lock, tell
 from chappe.storage.work import (
     OPT_OUTS,
+    PARKING,
     WEEK_MS,
     Workspace,
     is_stop,
@@ -34,11 +35,10 @@ def list_orphans(work: Workspace, search: Search, now: int) -> Steps[list[Orphan
 
 def repair_orphans(work: Workspace, search: Search, now: int) -> Steps[tuple[list[Orphan], list[Event]]]:
     """See `ports.Orphans.repair_orphans`."""
+    yield from lock(PARKING)  # what others have matched meanwhile is gone
     parked = yield from _find(search, now)
     if any(is_stop(report) for report in parked.values()):
         yield from lock(OPT_OUTS)  # before any row is, as in `settle`
-    yield from lock("parking")
-    parked = yield from _find(search, now)  # what others have matched meanwhile is gone
     orphans = yield from _examine(work, parked, search, now)
     events: list[Event] = []
     matched = [(orphan.match, orphan) for orphan in orphans if orphan.match is not None]

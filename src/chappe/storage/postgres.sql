@@ -366,8 +366,9 @@ INSERT INTO parked (connector, carrier_id, at, verdict, detail, reference, numbe
 SELECT *
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::integer[], $7::text[], $8::bytea[]);
 
+-- A row if there is any: whether one says that the person has written STOP (verdict 4).
 -- name: any_parked
-SELECT 1
+SELECT EXISTS (SELECT 1 FROM parked WHERE verdict = 4)
 FROM parked
 LIMIT 1;
 

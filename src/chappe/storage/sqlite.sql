@@ -268,8 +268,9 @@ WHERE a.connector = $1 AND a.reference = $2 AND a.outcome = 2 AND a.verdict IS N
 INSERT INTO parked (connector, carrier_id, at, verdict, detail, reference, number, raw)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
+-- A row if there is any: whether one says that the person has written STOP (verdict 4).
 -- name: any_parked
-SELECT 1
+SELECT EXISTS (SELECT 1 FROM parked WHERE verdict = 4)
 FROM parked
 LIMIT 1;
 

@@ -98,6 +98,8 @@ SHELVED_AT_ONCE = 2_000
 """Due parts among which one claim looks for more of a paused campaign."""
 
 
+PARKING = "parking"
+"""Locked by whoever parks a receipt alone, and by those who learn what one may be about together; before OPT_OUTS."""
 OPT_OUTS = "opt-outs"
 """Locked by claims together, and alone by whoever adds an opt-out, or pauses or cancels a campaign: once that is
 stored, no claim that has not seen it is still to be stored, so that nothing leaves after it."""
@@ -860,13 +862,14 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
     receipts = [
         (job, report) for job, reports in enumerate(jobs) for report in reports if isinstance(report, ReceiptReport)
     ]
-    if any(is_stop(report) for _, report in receipts):
-        yield from lock(OPT_OUTS)  # before any row is, as in `receive`
     known = yield from known_ids([report for _, report in receipts], now)
     unknown = any((report.connector, report.carrier_id) not in known for _, report in receipts)
     if answers or unknown:
         # A receipt may be parked while nobody else learns an id or a doubt, so that none is left behind.
-        yield from lock("parking", alone=unknown)
+        yield from lock(PARKING, alone=unknown)
+    parked = (yield from ask("any_parked", [()])) if answers else []
+    if any(is_stop(report) for _, report in receipts) or any(has_stop for (has_stop,) in parked):
+        yield from lock(OPT_OUTS)  # before any row is, as in `receive`
     # All at once, and so in the order of their ids, those that receipts are about too.
     yield from work.load([report.message for _, report in answers] + [key[0] for key in known.values()])
     learnt: list[tuple[int, AttemptKey, Attempt]] = []
@@ -881,7 +884,7 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
             _send_elsewhere(work, report.message, fact, attempt.connector, report.elsewhere)
         events[job] += work.advance(report.message, fact)
         learnt.append((job, key, attempt))
-    matched = yield from _unpark(work, learnt, now)
+    matched = (yield from _unpark(work, learnt, now)) if parked else []
     matched += yield from _match(work, receipts, known, learnt, now)
     yield from work.load(key[0] for _, key, _ in matched)
     for job, key, receipt in matched:
@@ -1038,7 +1041,7 @@ def _doubts(wanted: Collection[_DoubtKey]) -> Steps[defaultdict[_DoubtKey, list[
 
 def _unpark(work: Workspace, learnt: Sequence[tuple[int, AttemptKey, Attempt]], now: int) -> Steps[list[_Match]]:
     """The receipts that came before what this batch has learnt: an operator's id, or that an answer will not come."""
-    if not learnt or not (yield from ask("any_parked", [()])):
+    if not learnt:
         return []
     since = now - WEEK_MS
     answered = [entry for entry in learnt if entry[2].outcome is Outcome.ACCEPTED and entry[2].carrier_id]

@@ -35,6 +35,7 @@ from store_scene import (
 from chappe.core.lifecycle import DOUBT_LASTS_MS
 from chappe.core.message import (
     Accepted,
+    AttemptReport,
     Family,
     Holder,
     Idempotency,
@@ -59,6 +60,11 @@ from chappe.storage.steps import Steps, lock
 from chappe.storage.work import Workspace
 
 T = TypeVar("T")
+WAITING = """
+SELECT count(*)
+FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0
+"""
 SQL = statements.load("postgres") | statements.load("postgres_own")
 
 
@@ -77,8 +83,8 @@ class Nodes:
         return self.scene.store, self.other
 
     async def begin(self) -> Connection:
-        """A transaction of the test's own."""
-        connection = await Servers(self.url).connect()
+        """A transaction of the test's own, however long the test takes on a busy machine."""
+        connection = await Servers(self.url).connect(idle_in_transaction_session_timeout="0")
         self.stack.push_async_callback(connection.close, timeout=5)
         await connection.execute("BEGIN")
         return connection
@@ -90,10 +96,10 @@ class Nodes:
         return result, lambda: connection.execute("COMMIT")
 
     async def begun(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Begins a call that has to wait for a transaction that is open; returns once it waits."""
+        """Begins a call that has to wait for a transaction that is open; returns once it waits, whoever else does."""
         task = asyncio.create_task(call)
         async with asyncio.timeout(10):
-            while not await self.watch.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await self.watch.fetchval(WAITING):
                 assert not task.done(), "it did not wait"
                 await asyncio.sleep(0.005)
         return task
@@ -452,6 +458,48 @@ async def test_stop_is_stored_after_the_claims_that_have_not_seen_it(nodes: Node
     await commit()
     [reply] = await stop
     assert (len(claimed), reply.keyword) == (1, "STOP")
+
+
+async def parked_stop(nodes: Nodes) -> tuple[AttemptReport, MessageId]:
+    """An operator's receipt that says STOP waits for the answer that is returned; so does a message to that person."""
+    submission = await nodes.scene.submit()
+    await nodes.scene.store.settle([a_receipt("A1", Verdict.OPTED_OUT)], NOW + SECOND)
+    return answered(submission, "A1"), await nodes.scene.accept(family=Family.MARKETING)
+
+
+async def test_claim_begun_while_a_parked_stop_finds_its_message_sees_it(nodes: Nodes) -> None:
+    answer, _ = await parked_stop(nodes)
+    _, commit = await nodes.held(work.settle(workspace(), [[answer]], NOW + MINUTE))
+    epoch = nodes.scene.epochs["operator"]
+    claim = await nodes.begun(nodes.other.claim("operator", epoch, [Portion("live")], 10, NOW + MINUTE))
+    await commit()
+    assert await claim == []
+
+
+async def test_parked_stop_takes_effect_after_the_claims_that_have_not_seen_it(nodes: Nodes) -> None:
+    answer, message = await parked_stop(nodes)
+    epoch = nodes.scene.epochs["operator"]
+    claimed, commit = await nodes.held(
+        work.claim(workspace(), Turns(), "operator", epoch, [Portion("live")], 10, NOW + MINUTE)
+    )
+    settled = await nodes.begun(nodes.other.settle([answer], NOW + MINUTE))
+    await commit()
+    await settled
+    assert [submission.attempt.message for submission in claimed] == [message]
+    assert (await nodes.scene.read(message)).cause is None  # it has left: nothing bars it any more
+    assert await nodes.scene.try_to_send(family=Family.MARKETING) == NotAccepted(12)
+
+
+async def test_an_answer_waits_for_no_claim_where_no_stop_is_parked(nodes: Nodes) -> None:
+    scene = nodes.scene
+    submission = await scene.submit()
+    await scene.store.settle([a_receipt("B1", number="+33698765432")], NOW + SECOND)
+    await scene.accept(number="+33698765432")
+    claim = work.claim(workspace(), Turns(), "operator", scene.epochs["operator"], [Portion("live")], 10, NOW + MINUTE)
+    claimed, commit = await nodes.held(claim)
+    await nodes.other.settle([answered(submission, "A1")], NOW + MINUTE)
+    await commit()
+    assert len(claimed) == 1
 
 
 # --- the rest ----------------------------------------------------------------------------------------

@@ -5,3 +5,6 @@ CREATE TABLE asked (
     through INTEGER NOT NULL,
     PRIMARY KEY (connector, turn)
 ) STRICT, WITHOUT ROWID;
+
+-- Parked receipts that say that the person has written STOP (verdict 4): whoever may match one waits for claims first.
+CREATE INDEX parked_stop ON parked (id) WHERE verdict = 4;

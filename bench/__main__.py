@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from bench import accepts, disk, imports, lives, lookups, micro, report, versus
+from bench import accepts, disk, imports, lives, lookups, loop, micro, report, versus
 from bench.measure import FULL, QUICK, Bench, Row
 from bench.stored import Stores
 
@@ -27,6 +27,7 @@ PARTS: Mapping[str, Part] = {
     "lookups-http": lookups.over_http,
     "lookups-store": lookups.at_the_store,
     "import": lambda bench, _: imports.of_a_file(bench),
+    "loop": lambda bench, _: loop.each(bench),
     "micro": lambda bench, _: micro.each(bench),
 }
 REPORT_COLUMNS = 160

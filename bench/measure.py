@@ -26,6 +26,7 @@ class Scale:
     import_rows: int
     small_store: int
     large_store: int
+    loop_calls: int
     micro_seconds: float
     """How long one round of one small function takes."""
 
@@ -41,6 +42,7 @@ FULL = Scale(
     import_rows=1_000_000,
     small_store=1_000,
     large_store=1_000_000,
+    loop_calls=6_400,
     micro_seconds=0.2,
 )
 QUICK = Scale(
@@ -54,6 +56,7 @@ QUICK = Scale(
     import_rows=5_000,
     small_store=1_000,
     large_store=10_000,
+    loop_calls=640,
     micro_seconds=0.01,
 )
 CONNECTIONS = 64

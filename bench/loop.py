@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import apsw
 
-from bench.accepts import SEND, TEXT, random_numbers, send_calls
+from bench.accepts import TEXT, random_numbers, send_calls
 from bench.lookups import STATUS
 from bench.measure import CONNECTIONS, Bench, Round, Row
 from bench.micro import NOW
@@ -221,9 +221,7 @@ async def _converse(count: int) -> float:
 async def _submit(connector: SmppConnector, link: aio.Link, transport: _Transport, count: int) -> float:
     batches = [
         _batch(range(first, first + BATCH), numbers)
-        for first, numbers in (
-            (number * BATCH + 1, random_numbers(BATCH, number)) for number in range(count // BATCH)
-        )
+        for first, numbers in ((number * BATCH + 1, random_numbers(BATCH, number)) for number in range(count // BATCH))
     ]
     transport.written.clear()
     began = time.thread_time()
@@ -262,5 +260,3 @@ def _batch(ids: range, numbers: Sequence[str]) -> tuple[list[Submission], bytes,
         for submission in submissions
     ]
     return submissions, b"".join(answers), b"".join(receipts)
-
-

@@ -66,6 +66,21 @@ async def test_requests_may_be_sent_before_the_answers_are_read(house: House) ->
     assert ids == sorted(set(ids))
 
 
+async def test_a_request_behind_the_last_one_is_not_served(house: House) -> None:
+    client = await house.connect()
+    answer = await client.ask(post(BODY, b"Connection: close"), post())
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert await client.is_closed()
+    assert len(house.scene.woken) == 1
+
+
+async def test_a_connection_is_closed_when_nothing_is_asked_for_long(tmp_path: Path) -> None:
+    async with open_house(tmp_path, Limits(keep_alive_seconds=0)) as house:
+        client = await house.connect()
+        assert (await client.ask(post())).status == 200
+        assert await client.is_closed()
+
+
 @pytest.mark.parametrize(
     "path", [b"//v2//notification/messages/send", b"/v2/notification/messages/send/?", b"http://x" + SEND.encode()]
 )

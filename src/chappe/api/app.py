@@ -18,7 +18,7 @@ from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from chappe.api.areas import HOT, ROUTED
-from chappe.api.http import WHOLE_ANSWER, Answer, ClientGone, Request, WholeAnswer
+from chappe.api.http import JSON, WHOLE_ANSWER, Answer, ClientGone, Request, WholeAnswer
 from chappe.api.links import link_routes
 from chappe.api.openapi import openapi_routes
 from chappe.api.operations import Handler, handlers_of, routes_of
@@ -49,10 +49,18 @@ class RequestIds:
 
 
 class Api:
-    """The ASGI application; `request_ids` is also for answers that the server gives without asking it."""
+    """The ASGI application; `request_ids` is also for answers that the server gives without asking it.
+
+    A server that knows us may ask `hot`, by method and path as they were sent, for who answers, and let `answer` do so.
+    """
 
     def __init__(self, hot: Mapping[str, Mapping[str, Handler]], router: Router, request_ids: RequestIds) -> None:
         self._hot = {path: _with_head(handlers) for path, handlers in hot.items()}
+        self.hot = {
+            (method.encode("ascii"), path.encode("ascii")): handler
+            for path, handlers in self._hot.items()
+            for method, handler in handlers.items()
+        }
         self._router = router
         self.request_ids = request_ids
 
@@ -69,21 +77,30 @@ class Api:
         if handlers is None:
             await self._route(scope, receive, send, request_id)
             return
-        try:
-            handler = handlers.get(scope["method"])
-            if handler is None:
-                raise _method_not_allowed(handlers)
-            answer = await handler(Request(scope, receive, dict(scope["headers"])))
-            assert isinstance(answer, Answer)  # noqa: S101 - none of these streams
-        except ClientGone:
-            return
-        except BaseException as error:
-            answer = _failure(error, scope, request_id)
-            await _send(scope, send, answer, request_id)
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        handler = handlers.get(scope["method"])
+        answer: Answer | None
+        if handler is None:
+            answer = _failure(_method_not_allowed(handlers), scope, request_id)
         else:
+            answer = await self.answer(handler, Request(scope, receive, dict(scope["headers"])), request_id)
+        if answer is not None:
             await _send(scope, send, answer, request_id)
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError
+
+    async def answer(self, handler: Handler, request: Request, request_id: bytes) -> Answer | None:
+        """What the handler answers, or what is to be said of its failure; None when there is nobody to answer.
+
+        Its cancellation is answered too: the server stops, and the client is to know.
+        """
+        try:
+            answer = await handler(request)
+        except ClientGone:
+            return None
+        except BaseException as error:
+            return _failure(error, request.scope, request_id)
+        assert isinstance(answer, Answer)  # noqa: S101 - none of these streams
+        return answer
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         started = False
@@ -117,20 +134,17 @@ def create_app(services: Services) -> Api:
     return Api(hot, Router(routes, redirect_slashes=False), RequestIds(services.token()[:10]))
 
 
-_JSON = (b"content-type", b"application/json;charset=UTF-8")
-
-
 async def _send(scope: Scope, send: Send, answer: Answer, request_id: bytes) -> None:
+    whole: WholeAnswer | None = scope.get(WHOLE_ANSWER)
+    if whole is not None:
+        await whole(answer, request_id)
+        return
     headers = [
-        _JSON,
+        (b"content-type", JSON),
         (b"content-length", b"%d" % len(answer.body)),
         (b"x-request-id", request_id),
         *answer.headers,
     ]
-    whole: WholeAnswer | None = scope.get(WHOLE_ANSWER)
-    if whole is not None:
-        await whole(answer.status, headers, answer.body)
-        return
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

@@ -27,6 +27,8 @@ class Request:
     receive: Receive
     headers: dict[bytes, bytes]
     """By lower-case name; of a repeated header the last."""
+    body: bytes | None = None
+    """As it was sent, where it came whole: `receive` has none then."""
 
     async def read_body(self) -> bytes:
         """The whole body, unpacked; never more than MAX_BODY_BYTES of it, packed or not.
@@ -35,7 +37,7 @@ class Request:
         """
         if _too_large(self.headers.get(b"content-length", b"0")):
             raise Problem(BODY_TOO_LARGE)
-        body = await _receive_all(self.receive)
+        body = await _receive_all(self.receive) if self.body is None else self.body
         encoding = self.headers.get(b"content-encoding")
         return body if encoding is None else _unpack(body, encoding.strip().lower())
 
@@ -76,11 +78,13 @@ class Answer:
     headers: Sequence[Header] = ()
 
 
-WHOLE_ANSWER = "chappe.answer"
-"""In the scope of a server that takes status, headers and body of an answer at once, as `WholeAnswer`: two ASGI
-messages cost several times as much, for a server that does not know us has to check the headers."""
+JSON = b"application/json;charset=UTF-8"
 
-WholeAnswer: TypeAlias = Callable[[int, Sequence[Header], bytes], Awaitable[None]]
+WHOLE_ANSWER = "chappe.answer"
+"""In the scope of a server that takes an answer and the request's id at once, as `WholeAnswer`: two ASGI messages cost
+several times as much, for a server that does not know us has to check the headers."""
+
+WholeAnswer: TypeAlias = Callable[[Answer, bytes], Awaitable[None]]
 
 
 class ClientGone(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from starlette.requests import Request as RoutedRequest
@@ -102,7 +103,7 @@ def handlers_of(operations: Sequence[Operation[Area]], area: Area) -> dict[str, 
 
 
 def _bind(operation: Operation[Area], area: Area) -> Handler:
-    return lambda request: operation.handler(area, request)
+    return partial(operation.handler, area)
 
 
 def _route(path: str, handlers: dict[str, Handler]) -> Route:

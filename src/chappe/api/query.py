@@ -18,8 +18,11 @@ _ID = re.compile("[0-9]{1,19}")
 
 def values(query: bytes, name: str) -> list[str]:
     """The values of a parameter that are not empty; clients send empty ones for what they do not ask."""
-    found = []
-    for pair in query.decode("latin-1").split("&"):
+    found: list[str] = []
+    text = query.decode("latin-1")
+    if f"{name}=" not in text and "%" not in text:
+        return found
+    for pair in text.split("&"):
         written_name, _, value = pair.partition("=")
         if value and unquote_plus(written_name) == name:
             # A literal plus sign in front of digits was meant as one, though it is an encoded space.

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -21,12 +21,15 @@ from typing import Any
 
 import httptools
 import uvicorn
+from starlette.types import Message
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from chappe.api.app import Api
-from chappe.api.http import MAX_BODY_BYTES, UPLOAD, WHOLE_ANSWER
+from chappe.api.exchange import Exchange, begin
+from chappe.api.http import JSON, MAX_BODY_BYTES, UPLOAD, WHOLE_ANSWER, Answer, Request
+from chappe.api.operations import Handler
 from chappe.api.problems import BODY_TOO_LARGE, INVALID_PARAMETER, TOO_SLOW, Hint, Problem, body_of
 
 SWEEP_EVERY_TICKS = 5
@@ -171,8 +174,18 @@ class _Phase(Enum):
     """Nothing that we still listen to."""
 
 
+_IDLE, _HEAD, _BODY, _REFUSED = _Phase
+"""A member of an enumeration costs ten times as much by its full name, in CPython 3.11."""
+
+
 class DeadlineProtocol(HttpToolsProtocol):
-    """uvicorn's connection with deadlines, a limit for the head, and JSON bodies for its own answers."""
+    """uvicorn's connection with deadlines, a limit for the head, and JSON bodies for its own answers.
+
+    A request to a hot route that came whole, in one read with nothing before it, is an `Exchange`; all others are
+    uvicorn's.
+    """
+
+    cycle: RequestResponseCycle | Exchange | None  # type: ignore[assignment]  # as uvicorn's says of its own
 
     def __init__(
         self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], *, limits: Limits, api: Api
@@ -180,7 +193,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state)
         self._limits = limits
         self._api = api
-        self._phase = _Phase.IDLE
+        self._phase = _IDLE
         self._read = 0
         """Bytes of the piece being parsed."""
         self._began_in = 0
@@ -192,12 +205,25 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._most_body = MAX_BODY_BYTES
         self._upload_seen: int | None = None
         """Of `_received`, when its deadline was last moved; None for a body that is no upload."""
+        self._hot: Handler | None = None
+        """Who answers the request being sent, if it comes whole…"""
+        self._query = b""
+        """…its query…"""
+        self._body = b""
+        """…and what has come of its body."""
+        self._whole: tuple[Handler, Request, Exchange] | None = None
+        """One that did, to be answered once the piece is parsed that it came with."""
         self._held = b""
         """Read, but not parsed before the requests ahead of it are answered."""
         self._due = math.inf
         """When the client must have sent what it is sending."""
         self._unread_due = math.inf
         """When it must have read what we have sent."""
+        self._kept_until = math.inf
+        """When it must have asked something again."""
+        self._default_headers: list[tuple[bytes, bytes]] | None = None
+        self._standing_lines = b""
+        """What stands in each answer while uvicorn's headers are these: they change every second."""
 
     # --- what arrives ---
 
@@ -207,7 +233,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._due = self.loop.time() + self._limits.head_seconds
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is _Phase.REFUSED:
+        if self._phase is _REFUSED:
             self._received += len(data)
             if self._received > MAX_BODY_BYTES:
                 self.transport.abort()
@@ -217,10 +243,18 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._take(data)
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._upload_seen is not None and self._phase is _Phase.BODY:
+        """As uvicorn's, whose timer for the next request is one of our deadlines."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._kept_until = self.loop.time() + self._limits.keep_alive_seconds
+        if self._upload_seen is not None and self._phase is _BODY:
             self._received = 0  # so that the client can send on a little, and read its answer
-        if self._held and not self.pipeline and not self.transport.is_closing():
+        if self._held and not self.pipeline:
             held, self._held, self.flow.held = self._held, b"", False
             self.flow.resume_reading()
             self._take(held)
@@ -233,7 +267,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _take(self, data: bytes) -> None:
         """Parses piece by piece until a request has to wait for the one before it."""
-        self._unset_keepalive_if_required()
+        self._kept_until = math.inf
         if self._due == math.inf:
             self._due = self.loop.time() + self._limits.head_seconds
         for start in range(0, len(data), PIECE_BYTES):
@@ -248,10 +282,15 @@ class DeadlineProtocol(HttpToolsProtocol):
                 self._parse(piece)
             except httptools.HttpParserError as error:
                 oversized = isinstance(error.__context__, _Oversized)
+                self._hot = None
                 self._refuse(Problem(BODY_TOO_LARGE) if oversized else Problem(INVALID_PARAMETER, hint=Hint.MALFORMED))
+                self._begin_whole()
                 return
+            if self._hot is not None:
+                self._leave_to_uvicorn()
+            self._begin_whole()
             self._check_size()
-            if self._phase is _Phase.REFUSED or self.transport.is_closing():
+            if self._phase is _REFUSED or self.transport.is_closing():
                 return
 
     def _parse(self, piece: bytes) -> None:
@@ -269,15 +308,15 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._parse(b"".join([*head, b"\r\n", piece[upgrade.args[0] :]]))
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._phase = _Phase.HEAD
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._phase = _HEAD
         self._began_in, self._received = self._read, 0
         self._most_body, self._upload_seen = MAX_BODY_BYTES, None
         self._due = self.loop.time() + self._limits.head_seconds
 
     def _allow_upload(self, cycle: RequestResponseCycle, most: int) -> None:
         """The application takes so much of this request, if it is still the one being sent."""
-        if self.cycle is cycle and self._phase is _Phase.BODY:
+        if self.cycle is cycle and self._phase is _BODY:
             self._most_body, self._upload_seen = most, self._received
 
     def on_headers_complete(self) -> None:
@@ -287,39 +326,100 @@ class DeadlineProtocol(HttpToolsProtocol):
                 raise _Oversized
         if self._offers_upgrade():
             return
-        super().on_headers_complete()
-        self.cycle.scope[WHOLE_ANSWER] = partial(self._answer, self.cycle)  # type: ignore[literal-required]
-        self.cycle.scope[UPLOAD] = partial(self._allow_upload, self.cycle)  # type: ignore[literal-required]
-        self._phase = _Phase.BODY
+        self._phase = _BODY
         self._bodiless = 0
         self._due = self.loop.time() + self._limits.body_seconds
-        if self.expect_100_continue:
+        self._hot = self._find_hot()
+        if self._hot is None:
+            self._leave_to_uvicorn()
+
+    def _find_hot(self) -> Handler | None:
+        path, mark, _ = self.url.partition(b"?")
+        found = self._api.hot.get((self.parser.get_method(), path))
+        if found is None or self.expect_100_continue or not self._is_answered:
+            return None
+        self._query = (httptools.parse_url(self.url).query or b"") if mark else b""
+        self._body = b""
+        return found
+
+    def _leave_to_uvicorn(self) -> None:
+        """With what has come of the request."""
+        self._hot = None
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+        cycle = self.cycle
+        assert isinstance(cycle, RequestResponseCycle)  # noqa: S101 - uvicorn has just made it
+        is_head = cycle.scope["method"] == "HEAD"
+        cycle.scope[WHOLE_ANSWER] = partial(self._answer, cycle, is_head)  # type: ignore[literal-required]
+        cycle.scope[UPLOAD] = partial(self._allow_upload, cycle)  # type: ignore[literal-required]
+        if expects:
             # The client may or may not send the body after a refusal: the connection cannot be used again.
-            self.cycle.keep_alive = False
+            cycle.keep_alive = False
+        if self._body:
+            body, self._body = self._body, b""
+            super().on_body(body)
 
     def on_body(self, body: bytes) -> None:
         self._bodiless = 0
-        super().on_body(body)
+        if self._hot is None:
+            super().on_body(body)
+        else:
+            self._body += body
 
     def on_message_complete(self) -> None:
-        if self._offers_upgrade():
+        if self._hot is not None:
+            self._end_whole(self._hot)
+        elif self._offers_upgrade():
             return
-        super().on_message_complete()
-        self._phase = _Phase.IDLE
+        else:
+            super().on_message_complete()
+            if self._is_answered:  # before its end, which has stopped the clock for the next request
+                self._kept_until = self.loop.time() + self._limits.keep_alive_seconds
+        self._phase = _IDLE
         self._began_in = self._received = 0
-        # After an early answer uvicorn's own timer for the next request may have been stopped by the body.
-        early = self.cycle.response_complete
-        self._due = self.loop.time() + self._limits.keep_alive_seconds if early else math.inf
+        self._due = math.inf
+
+    def _end_whole(self, handler: Handler) -> None:
+        method = self.parser.get_method()
+        scope = {
+            "type": "http",
+            "method": method.decode("ascii"),
+            "query_string": self._query,
+            "headers": self.headers,
+        }
+        request = Request(scope, _nothing_more, dict(self.headers), self._body)
+        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"  # as uvicorn has it
+        self.cycle = Exchange(keep_alive=keep_alive)
+        self._whole = (handler, request, self.cycle)
+        self._hot, self._body = None, b""
+
+    def _begin_whole(self) -> None:
+        if self._whole is not None:
+            whole, self._whole = self._whole, None
+            begin(self._serve(*whole), self.tasks)
+
+    async def _serve(self, handler: Handler, request: Request, exchange: Exchange) -> None:
+        request_id = self._api.request_ids()
+        answer = await self._api.answer(handler, request, request_id)
+        if answer is not None:
+            await self._answer(exchange, request.scope["method"] == "HEAD", answer, request_id)
+
+    @property
+    def _is_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _offers_upgrade(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def _check_size(self) -> None:
         """Ends what grows without limit: a head, trailers, framing, or a body whose answer is given already."""
-        if self._phase is not _Phase.BODY:
+        if self._phase is not _BODY:
             if self._received > self._limits.head_bytes:
                 self._refuse(Problem(BODY_TOO_LARGE))
-        elif self.cycle.response_complete:
+        elif self._is_answered:
             if self._received > self._limits.head_bytes + MAX_BODY_BYTES:
                 self.transport.close()
         elif self._bodiless > self._limits.head_bytes or self._received > FRAMING_FACTOR * self._most_body:
@@ -334,20 +434,24 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._unread_due = min(self._unread_due, now + self._limits.read_seconds)
         if now >= self._unread_due:
             self.transport.abort()
-        elif now >= self._due and not self.transport.is_closing():
+        elif self.transport.is_closing():
+            return
+        elif now >= self._kept_until:
+            self.transport.close()
+        elif now >= self._due:
             self._end_late(now)
 
     def _end_late(self, now: float) -> None:
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if self._phase is _Phase.REFUSED:
+        answering = not self._is_answered
+        if self._phase is _REFUSED:
             self.transport.abort()
         elif self.flow.read_paused:
             self._due = now + self._limits.body_seconds  # it is we who do not read
         elif self._flows() and answering:
             self._due, self._upload_seen = now + self._limits.body_seconds, self._received
-        elif self._phase is _Phase.IDLE and answering:
+        elif self._phase is _IDLE and answering:
             self._due = math.inf
-        elif (self._phase is _Phase.IDLE and not self._received) or (self._phase is _Phase.BODY and not answering):
+        elif (self._phase is _IDLE and not self._received) or (self._phase is _BODY and not answering):
             self.transport.close()  # it has asked nothing, or has its answer
         else:
             self._refuse(Problem(TOO_SLOW))
@@ -355,7 +459,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _flows(self) -> bool:
         """Whether enough of an upload has come since its deadline was set."""
         seen = self._upload_seen
-        return self._phase is _Phase.BODY and seen is not None and self._received - seen >= self._limits.upload_bytes
+        return self._phase is _BODY and seen is not None and self._received - seen >= self._limits.upload_bytes
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -368,46 +472,51 @@ class DeadlineProtocol(HttpToolsProtocol):
     # --- answers ---
 
     async def _answer(
-        self, cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+        self, cycle: RequestResponseCycle | Exchange, is_head: bool, answer: Answer, request_id: bytes
     ) -> None:
-        """A whole answer in one write. As uvicorn's `send` of its two messages, but that it trusts our headers, a
-        Content-Length among them."""
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
+        """A whole answer in one write. As uvicorn's `send` of its two messages, but that it trusts our headers."""
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
         if cycle.disconnected:
             return
-        lines = [STATUS_LINE[status]]
-        for name, value in (*cycle.default_headers, *headers):
-            lines += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        if cycle.scope["method"] != "HEAD":
-            lines.append(body)
+        if self._default_headers is not self.server_state.default_headers:
+            self._default_headers = self.server_state.default_headers
+            lines = [*self._default_headers, (b"content-type", JSON)]
+            self._standing_lines = b"".join([b"%b: %b\r\n" % line for line in lines])
+        body = answer.body
+        octets = b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n%b" % (
+            STATUS_LINE[answer.status],
+            self._standing_lines,
+            len(body),
+            request_id,
+            b"".join([b"%b: %b\r\n" % line for line in answer.headers]) if answer.headers else b"",
+            b"" if cycle.keep_alive else b"connection: close\r\n",
+            b"" if is_head else body,
+        )
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        cycle.transport.write(b"".join(lines))
+        self.transport.write(octets)
         cycle.message_event.set()
         if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+            self.transport.close()
+        self.on_response_complete()
 
     def _refuse(self, problem: Problem) -> None:
         """Answers without the application and listens no more; the connection ends once the client has read."""
         if self.transport.is_closing():
             return
-        cycle = self.cycle
-        unfinished = self._phase is _Phase.BODY and not cycle.response_complete
-        if self.pipeline or (unfinished and cycle.response_started):
+        cycle = None if self._is_answered else self.cycle
+        unfinished = self._phase is _BODY
+        if self.pipeline or (cycle is not None and unfinished and cycle.response_started):
             self.transport.close()  # an answer here would be taken for that to an earlier request
             return
-        if cycle is not None and not cycle.response_complete and not unfinished:
+        if cycle is not None and not unfinished:
             # The request before this one was whole: it gets its answer, and the connection ends with it.
             cycle.keep_alive = False
             self._stop_listening()
             self._due = math.inf
             return
-        if unfinished:
+        if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.write(self._write_out(problem))
@@ -418,7 +527,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _stop_listening(self) -> None:
-        self._phase = _Phase.REFUSED
+        self._phase = _REFUSED
         self._received = 0
         self._held, self.flow.held = b"", False
         self._due = self.loop.time() + self._limits.linger_seconds
@@ -442,3 +551,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
 class _Oversized(Exception):
     """A head that arrived whole in one read is too large."""
+
+
+async def _nothing_more() -> Message:
+    raise AssertionError("the request came whole")

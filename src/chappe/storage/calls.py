@@ -53,6 +53,7 @@ from chappe.storage import (
     work,
 )
 from chappe.storage.engine import Engine
+from chappe.storage.live import Live
 from chappe.storage.searching import SearchCalls
 from chappe.storage.steps import Steps, tell
 from chappe.storage.work import Workspace
@@ -124,19 +125,24 @@ PENDING = {
 
 
 def handlers(
-    doubt_lasts_ms: Mapping[InDoubtPolicy, int | None], own: Mapping[str, Job] | None = None
+    doubt_lasts_ms: Mapping[InDoubtPolicy, int | None],
+    own: Mapping[str, Job] | None = None,
+    live: Live | None = None,
 ) -> Mapping[str, Handler]:
-    """A handler per kind of job; `own` are the engine's, in the place of the usual ones."""
+    """A handler per kind of job; `own` are the engine's, in the place of the usual ones, and `live` its journeys."""
+
+    def accept(sends: list[SendMessage]) -> Steps[Sequence[Accepted | NotAccepted]]:
+        return work.accept(sends, live)
 
     def settle(jobs: list[tuple[Sequence[Report], int]]) -> Steps[Sequence[list[Event]]]:
         now = max(now for _, now in jobs)
-        return work.settle(Workspace(doubt_lasts_ms), [reports for reports, _ in jobs], now)
+        return work.settle(Workspace(doubt_lasts_ms, live), [reports for reports, _ in jobs], now)
 
     def each(job: Job) -> Handler:
         def handle(payloads: list[Any]) -> Steps[Sequence[Any]]:
             results = []
             for payload in payloads:
-                results.append((yield from job(Workspace(doubt_lasts_ms), payload)))  # noqa: PERF401
+                results.append((yield from job(Workspace(doubt_lasts_ms, live), payload)))  # noqa: PERF401
             return results
 
         return handle
@@ -146,7 +152,7 @@ def handlers(
     def claim(space: Workspace, payload: Any) -> Steps[list[Submission]]:
         return work.claim(space, turns, *payload)
 
-    together: dict[str, Handler] = {"accept": work.accept, "settle": settle, "draw_tokens": allowances.draw_tokens}
+    together: dict[str, Handler] = {"accept": accept, "settle": settle, "draw_tokens": allowances.draw_tokens}
     return together | {kind: each(job) for kind, job in ({"claim": claim} | dict(EACH) | dict(own or {})).items()}
 
 

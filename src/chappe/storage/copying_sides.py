@@ -66,7 +66,6 @@ def _sqlite_side(url: str, *, may_create: bool) -> Iterator[SqliteSide]:
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
             connection.pragma("cache_size", -262_144)
-            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)  # what they would add is in the source already
             migrate(connection)
         except apsw.Error as error:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error

@@ -1,5 +1,5 @@
--- Customers. See customers.postgres.sql for the same on PostgreSQL. The trigger of migration 12 tells what became of
--- their messages.
+-- Customers. See customers.postgres.sql for the same on PostgreSQL. What became of their
+-- messages is told by `insert_event` (webhooks.sqlite.sql).
 
 -- Another account's stays as it is.
 -- name: upsert_customer

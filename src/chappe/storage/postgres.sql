@@ -36,10 +36,17 @@ FROM unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint
         resent, facts, events, id)
 WHERE m.id = p.id;
 
--- name: update_wake
+-- name: update_message_and_wake
 UPDATE message m
-SET wake_at = p.wake_at
-FROM unnest($1::bigint[], $2::bigint[]) AS p(wake_at, id)
+SET wake_at = p.wake_at, delivery = p.delivery, sent_at = p.sent_at, delivered_at = p.delivered_at,
+    bounced_at = p.bounced_at, error_at = p.error_at, opened_at = p.opened_at, reply_at = p.reply_at,
+    unsubscribed_at = p.unsubscribed_at, cause = p.cause, in_doubt = p.in_doubt, resent = p.resent, facts = p.facts,
+    events = p.events
+FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::bigint[], $9::bigint[], $10::text[], $11::smallint[], $12::integer[], $13::integer[], $14::smallint[],
+    $15::bigint[])
+    AS p(wake_at, delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at, unsubscribed_at, cause,
+        in_doubt, resent, facts, events, id)
 WHERE m.id = p.id;
 
 -- name: update_due

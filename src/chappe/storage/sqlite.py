@@ -21,6 +21,7 @@ from chappe.core.lifecycle import DOUBT_LASTS_MS
 from chappe.core.message import InDoubtPolicy
 from chappe.storage import calls, statements
 from chappe.storage.calls import StoreCalls
+from chappe.storage.live import Live
 from chappe.storage.migrate import migrate, refuse_unfinished_copy
 from chappe.storage.steps import LOCK, Row, Steps
 from chappe.storage.writer import Handler, Writer
@@ -122,14 +123,17 @@ class _Connection:
         self._connection = connection
         self._cursor = connection.cursor()
         self._sql = sql
+        self.live = Live()
 
     def begin(self) -> None:
         self._cursor.execute("BEGIN IMMEDIATE")
+        self.live.begin(self._cursor.execute("PRAGMA data_version").get)
 
     def commit(self) -> None:
         self._cursor.execute("COMMIT")
 
     def roll_back(self) -> None:
+        self.live.forget()
         if not self._connection.get_autocommit():  # a full disk may have rolled back already
             self._cursor.execute("ROLLBACK")
 
@@ -177,7 +181,8 @@ def connect_writer(
         migrate(connection)
         refuse_unfinished_copy(connection)
     opened = _Connection(connection, statements.load("sqlite"))
-    return opened, {kind: opened.handler(steps) for kind, steps in calls.handlers(doubt_lasts_ms).items()}
+    handlers = calls.handlers(doubt_lasts_ms, live=opened.live)
+    return opened, {kind: opened.handler(steps) for kind, steps in handlers.items()}
 
 
 @contextlib.contextmanager

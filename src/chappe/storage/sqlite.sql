@@ -19,14 +19,19 @@ ORDER BY message, part, number;
 -- Everything that a fact may change, but for wake_at: setting it would rewrite its index.
 -- name: update_message
 UPDATE message
-SET delivery = $1, sent_at = $2, delivered_at = $3, bounced_at = $4, error_at = $5, opened_at = $6, reply_at = $7,
-    unsubscribed_at = $8, cause = $9, in_doubt = $10, resent = $11, facts = $12, events = $13
-WHERE id = $14;
+SET delivery = v.column1, sent_at = v.column2, delivered_at = v.column3, bounced_at = v.column4, error_at = v.column5,
+    opened_at = v.column6, reply_at = v.column7, unsubscribed_at = v.column8, cause = v.column9,
+    in_doubt = v.column10, resent = v.column11, facts = v.column12, events = v.column13
+FROM (VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)) AS v
+WHERE id = v.column14;
 
--- name: update_wake
+-- name: update_message_and_wake
 UPDATE message
-SET wake_at = $1
-WHERE id = $2;
+SET wake_at = v.column1, delivery = v.column2, sent_at = v.column3, delivered_at = v.column4, bounced_at = v.column5,
+    error_at = v.column6, opened_at = v.column7, reply_at = v.column8, unsubscribed_at = v.column9, cause = v.column10,
+    in_doubt = v.column11, resent = v.column12, facts = v.column13, events = v.column14
+FROM (VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)) AS v
+WHERE id = v.column15;
 
 -- name: update_due
 UPDATE message
@@ -35,8 +40,10 @@ WHERE id = $3;
 
 -- name: update_attempt
 UPDATE attempt
-SET outcome = $1, treatment = $2, status = $3, carrier_id = $4, answered_at = $5, verdict = $6, verdict_at = $7
-WHERE message = $8 AND part = $9 AND number = $10;
+SET outcome = v.column1, treatment = v.column2, status = v.column3, carrier_id = v.column4, answered_at = v.column5,
+    verdict = v.column6, verdict_at = v.column7
+FROM (VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)) AS v
+WHERE message = v.column8 AND part = v.column9 AND number = v.column10;
 
 -- name: insert_fact
 INSERT INTO fact (message, seq, at, kind, changed, data)
@@ -244,11 +251,15 @@ INSERT INTO carrier (connector, carrier_id, answered_at, message, part, attempt)
 VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: find_carrier
-SELECT connector, carrier_id, message, part, attempt
-FROM carrier
-WHERE connector = $1 AND carrier_id = $2 AND answered_at > $3
-ORDER BY id DESC
-LIMIT 1;
+SELECT c.connector, c.carrier_id, c.message, c.part, c.attempt
+FROM (VALUES ($1, $2, $3)) AS v
+CROSS JOIN carrier c ON c.id = (
+    SELECT id
+    FROM carrier
+    WHERE connector = v.column1 AND carrier_id = v.column2 AND answered_at > v.column3
+    ORDER BY id DESC
+    LIMIT 1
+);
 
 -- name: find_carrier_of_number
 SELECT c.connector, c.carrier_id, m.number, c.message, c.part, c.attempt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import chain
@@ -14,6 +15,7 @@ MOST_ROWS = 64
 """Of one execution; what is more is run in several."""
 
 _LIST = re.compile(r"VALUES\s*(\([^()]*\))")
+_FILLS_UP = re.compile(r"^UPDATE|IN \(VALUES")
 _PARAMETER = re.compile(r"\$[0-9]+")
 _NAME = re.compile(r"^-- name: ([a-z_]+)\n", re.MULTILINE)
 
@@ -39,26 +41,55 @@ def executions(sql: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[str, tup
     """For SQLite: what has to be executed, with its values, to run a statement for each of `rows`, in their order.
 
     A statement whose parameters all stand in one list of VALUES, in their order, is run for many rows at once:
-    `INSERT INTO … VALUES ($1, $2)` and `… WHERE (a, b) IN (VALUES ($1, $2))`. For how many is a power of two, so that
-    there are few different statements to keep prepared. RETURNING promises no order, and is run row by row.
+    `INSERT INTO … VALUES ($1, $2)`, `… WHERE (a, b) IN (VALUES ($1, $2))`, `… FROM (VALUES ($1, $2)) AS v …`. For how
+    many is one of `SIZES`, so that there are few different statements to keep prepared; what finds or changes the same
+    when it is told twice is told its last row again, to fill up. RETURNING promises no order, and is run row by row.
+
+    What follows a semicolon is about all these rows, and is run once: $1 is how many they are.
     """
-    if len(rows) == 1 or not _takes_many(sql):
-        return [(sql, row) for row in rows]
-    found, start = [], 0
-    while start < len(rows):
-        count = min(MOST_ROWS, 1 << ((len(rows) - start).bit_length() - 1))
-        found.append((_for_rows(sql, count), tuple(chain.from_iterable(rows[start : start + count]))))
-        start += count
+    plan = _plan(sql)
+    if len(rows) == 1 or not plan.takes_many:
+        found = [(plan.each, row) for row in rows]
+    else:
+        found, start, total = [], 0, len(rows)
+        while start < total:
+            left = min(total - start, MOST_ROWS)
+            size = _SIZE_ABOVE[left] if plan.fills_up else _SIZE_BELOW[left]
+            chunk = rows[start : start + size]
+            values = tuple(chain.from_iterable(chunk))
+            if len(chunk) < size:
+                values += chunk[-1] * (size - len(chunk))
+            found.append((_for_rows(plan.each, size), values))
+            start += size
+    if plan.about_all:
+        found += [(statement, (len(rows),)) for statement in plan.about_all]
     return found
 
 
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, MOST_ROWS)
+_SIZE_BELOW = [max((size for size in SIZES if size <= rows), default=0) for rows in range(MOST_ROWS + 1)]
+_SIZE_ABOVE = [min(size for size in SIZES if size >= rows) for rows in range(MOST_ROWS + 1)]
+
+
+@dataclass(slots=True, frozen=True)
+class _Plan:
+    """How a statement is run."""
+
+    each: str
+    about_all: Sequence[str]
+    takes_many: bool
+    fills_up: bool
+
+
 @cache  # there are as many as statements in the files
-def _takes_many(sql: str) -> bool:
-    lists = _LIST.findall(sql)
-    return len(lists) == 1 and "RETURNING" not in sql and _PARAMETER.findall(sql) == _PARAMETER.findall(lists[0])
+def _plan(sql: str) -> _Plan:
+    each, *about_all = sql.split(";\n")
+    lists = _LIST.findall(each)
+    in_order = len(lists) == 1 and _PARAMETER.findall(each) == _PARAMETER.findall(lists[0])
+    return _Plan(each, about_all, in_order and "RETURNING" not in each, _FILLS_UP.search(each) is not None)
 
 
-@cache  # and of each, as many as powers of two up to MOST_ROWS
+@cache  # and of each, as many as SIZES
 def _for_rows(sql: str, count: int) -> str:
     before, list_, after = _LIST.split(sql)
     row = "(" + ", ".join("?" * list_.count("$")) + ")"

@@ -1,9 +1,22 @@
--- The statements of `webhooks`, for SQLite, and the one by which `work` stores events. The trigger of migration 2 makes
--- the deliveries.
+-- The statements of `webhooks`, for SQLite, and the one by which `work` stores events.
 
+-- An event has a delivery for each living endpoint that wants it; the ends of messages (delivered, bounced, error) are
+-- told to the customers who asked. The newest events are the last $1: with one writer their ids have no gaps.
 -- name: insert_event
 INSERT INTO event (account, message, sequence, state, at)
 VALUES ($1, $2, $3, $4, $5);
+INSERT INTO delivery (endpoint, event, made_at, due_at)
+SELECT e.id, v.id, v.at, v.at
+FROM event v
+JOIN endpoint e ON e.account = v.account AND e.disabled_at IS NULL AND e.states & (1 << v.state) <> 0
+WHERE v.id > (SELECT max(id) FROM event) - $1;
+INSERT INTO customer_telling (customer, submit, state, at, ready_at)
+SELECT s.customer, s.id, v.state, v.at, v.at
+FROM event v
+JOIN customer_submit s ON s.message = v.message
+WHERE v.id > (SELECT max(id) FROM event) - $1 AND v.state IN (2, 3, 4)
+    AND (s.asked = 1 OR s.asked = iif(v.state = 2, 3, 2))
+ORDER BY s.id;
 
 -- Claims and outcomes ---------------------------------------------------------------------------------
 
@@ -36,8 +49,9 @@ LIMIT $3;
 
 -- name: lease_delivery
 UPDATE delivery
-SET claimed_until = $1
-WHERE id = $2;
+SET claimed_until = v.column1
+FROM (VALUES ($1, $2)) AS v
+WHERE id = v.column2;
 
 -- What is posted; the reply is the first that is not STOP, as in the status.
 -- name: delivery_contents
@@ -45,20 +59,21 @@ SELECT d.id, d.endpoint, d.tries, e.url, e.secrets, e.failing_since, v.message, 
     m.category, m.test, (
         SELECT r.text
         FROM reply r
-        WHERE v.state = $1 AND r.message = v.message AND r.account = v.account AND r.keyword <> 'STOP'
+        WHERE v.state = p.column1 AND r.message = v.message AND r.account = v.account AND r.keyword <> 'STOP'
         ORDER BY r.id
         LIMIT 1
     )
-FROM delivery d
+FROM (VALUES ($1, $2)) AS p
+CROSS JOIN delivery d ON d.id = p.column2
 JOIN endpoint e ON e.id = d.endpoint
 JOIN event v ON v.id = d.event
-JOIN message m ON m.id = v.message
-WHERE d.id = $2;
+JOIN message m ON m.id = v.message;
 
 -- name: deliver
 UPDATE delivery
-SET fate = 1, claimed_until = 0, tries = $1, word = $2, took_ms = $3, ended_at = $4
-WHERE id = $5 AND fate <> 1;
+SET fate = 1, claimed_until = 0, tries = v.column1, word = v.column2, took_ms = v.column3, ended_at = v.column4
+FROM (VALUES ($1, $2, $3, $4, $5)) AS v
+WHERE id = v.column5 AND fate <> 1;
 
 -- Only while it waits with as many tries as were known: another claim may have got further.
 -- name: fail_delivery

@@ -25,7 +25,7 @@ import msgspec
 from chappe.core import hours, lifecycle, replies, rules
 from chappe.core.campaigns import CampaignState, paused_route, public_id, read_public_id
 from chappe.core.counts import Count, Tally
-from chappe.core.lifecycle import Effect, Journey, ListBounce, Requeue, Unqueue
+from chappe.core.lifecycle import Journey, ListBounce, Requeue, Unqueue
 from chappe.core.limits import Limits
 from chappe.core.message import (
     Accepted,
@@ -75,6 +75,7 @@ from chappe.core.receipts import IdForm, form_of, id_forms
 from chappe.core.routing import LIVE, VIA, Portion
 from chappe.core.turns import NOBODY, Lane, Turns
 from chappe.storage import allowances
+from chappe.storage.live import Live
 from chappe.storage.steps import Row, Steps, ask, lock, tell
 
 log = logging.getLogger(__name__)
@@ -184,8 +185,9 @@ class Workspace:
     However many facts a batch brings about one message, it is read once, folded in memory and written once.
     """
 
-    def __init__(self, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None]) -> None:
+    def __init__(self, doubt_lasts_ms: Mapping[InDoubtPolicy, int | None], live: Live | None = None) -> None:
         self.doubt_lasts_ms = doubt_lasts_ms
+        self._live = live or Live(0)
         self._journeys: dict[MessageId, Journey] = {}
         self._wakes: dict[MessageId, int | None] = {}
         self._held: dict[MessageId, Message] = {}
@@ -204,16 +206,26 @@ class Workspace:
 
     def load(self, ids: Iterable[MessageId]) -> Steps[None]:
         """Reads the journeys that are not here yet; an id without a message stays absent."""
-        wanted = [(id_,) for id_ in sorted(set(ids) - self._journeys.keys())]
-        for row in (yield from ask("journey_messages", wanted)):
-            message = message_of(row)
-            self._journeys[message.id] = Journey(message, [])
-            self._wakes[message.id] = message.wake_at
+        wanted = []
+        for id_ in sorted(set(ids) - self._journeys.keys()):
+            known = self._live.find(id_)
+            if known is None:
+                wanted.append((id_,))
+            else:
+                self._begin(known)
+        read = [Journey(message_of(row), []) for row in (yield from ask("journey_messages", wanted))]
+        by_id = {journey.message.id: journey for journey in read}
         for row in (yield from ask("journey_attempts", wanted)):
-            self._journeys[row[0]].attempts.append(attempt_of(row))
-        for (id_,) in wanted:
-            if id_ in self._journeys:
-                self._tally.begin(self._journeys[id_])
+            by_id[row[0]].attempts.append(attempt_of(row))
+        for journey in read:
+            self._live.keep(journey)
+            self._begin(journey)
+
+    def _begin(self, journey: Journey) -> None:
+        message = journey.message
+        self._journeys[message.id] = journey
+        self._wakes[message.id] = message.wake_at
+        self._tally.begin(journey)
 
     def find(self, id_: MessageId) -> Journey | None:
         return self._journeys.get(id_)
@@ -221,38 +233,37 @@ class Workspace:
     def attempt(self, key: AttemptKey) -> Attempt | None:
         id_, part, number = key
         journey = self._journeys.get(id_)
-        if journey is not None:
-            for attempt in journey.attempts:
-                if attempt.part == part and attempt.number == number:
-                    return attempt
-        return None
+        return None if journey is None else journey.attempt(part, number)
 
     def advance(self, id_: MessageId, fact: Fact) -> list[Event]:
         """Applies a fact to a journey that is here, logs it, and notes what follows from it."""
         journey = self._journeys[id_]
         message = journey.message
-        seq, before = message.facts, _condition(journey)
+        attempt = journey.attempt(fact.part, fact.attempt) if isinstance(fact, _ABOUT_ATTEMPTS) else None
+        seq, before = message.facts, _condition(message, attempt)
         effects = lifecycle.advance(journey, fact, self.doubt_lasts_ms)
         self._messages[id_] = message
-        if isinstance(fact, Held):
-            self._held[id_] = message
         self._tally.touch(journey)
-        changed = bool(effects) or before != _condition(journey)
+        changed = bool(effects) or before != _condition(message, attempt)
         if changed and isinstance(fact, DoubtBegan):
             self.count(message, Count.DOUBTS)
-        self._facts.append((id_, seq, fact.at, type(fact).__name__, changed, msgspec.json.encode(fact).decode()))
-        if isinstance(fact, _ABOUT_ATTEMPTS):
-            key = (id_, fact.part, fact.attempt)
-            attempt = self.attempt(key)
-            assert attempt is not None  # noqa: S101 - advance has just found it
-            self._attempts[key] = attempt
+        self._facts.append((id_, seq, fact.at, type(fact).__name__, changed, _to_json(fact).decode()))
+        if attempt is not None:
+            self._attempts[id_, attempt.part, attempt.number] = attempt
+        elif isinstance(fact, Held):
+            self._held[id_] = message
         if isinstance(fact, Stopped) or (changed and isinstance(fact, ReceiptRead) and is_stop(fact)):
             self.opted_out.append((message, fact.at))
-        self._give_credits_back(journey, fact.at)
-        events = [event for effect in effects if (event := self._note(message, effect, fact.at)) is not None]
-        for event in events:
-            message.events += 1
-            self._events.append(_event_row(event, message.events))
+        if message.charged:
+            self._give_credits_back(journey, fact.at)
+        events = []
+        for effect in effects:
+            if isinstance(effect, Event):
+                message.events += 1
+                events.append(effect)
+                self._events.append(_event_row(effect, message.events))
+            else:
+                self._note(message, effect, fact.at)
         return events
 
     def take(self, journey: Journey, attempt: Attempt) -> Row:
@@ -299,11 +310,15 @@ class Workspace:
 
     def save(self) -> Steps[None]:
         """Writes what has changed since the last save."""
-        messages = self._messages.values()
-        yield from tell("update_message", [_update_of(message) for message in messages])
-        moved = [message for message in messages if message.wake_at != self._wakes[message.id]]
-        yield from tell("update_wake", [(message.wake_at, message.id) for message in moved])
-        self._wakes.update((message.id, message.wake_at) for message in moved)
+        stay, move = [], []
+        for message in self._messages.values():
+            if message.wake_at == self._wakes[message.id]:
+                stay.append(_update_of(message))
+            else:
+                move.append((message.wake_at, *_update_of(message)))
+                self._wakes[message.id] = message.wake_at
+        yield from tell("update_message", stay)
+        yield from tell("update_message_and_wake", move)
         yield from tell(
             "update_due", [(message.due_at, message.held_by, message.id) for message in self._held.values()]
         )
@@ -317,6 +332,8 @@ class Workspace:
         yield from tell("insert_entry", sorted(self._listed, key=lambda row: (*row[:4], row[9])))
         yield from tell("insert_deltas", [(*key, int(what), n) for key, what, n in self._tally.settle()])
         yield from tell("insert_event", self._events)
+        for id_ in self._messages:
+            self._live.keep(self._journeys[id_])
         lists = (self._facts, self._listed, self._refunds, self._events)
         for kept in (self._messages, self._held, self._attempts, self._queue, self._unqueue_all, *lists):
             kept.clear()
@@ -350,10 +367,8 @@ class Workspace:
             self._refunds.append((message.account, message.id, message.charged, at))
             message.charged = 0
 
-    def _note(self, message: Message, effect: Effect, at: int) -> Event | None:
+    def _note(self, message: Message, effect: Requeue | Unqueue | ListBounce, at: int) -> None:
         match effect:
-            case Event():
-                return effect
             case Requeue(part, due_at, via):
                 self.requeue(message, part, due_at, VIA + via if via else message.route)
             case Unqueue(None):
@@ -363,7 +378,6 @@ class Workspace:
                 self._queue[message.id, part] = None
             case ListBounce():
                 self.list_number(message, rules.Listing.BOUNCED, at)
-        return None
 
 
 def _event_row(event: Event, sequence: int) -> Row:
@@ -382,10 +396,38 @@ def is_queued(journey: Journey, part: int) -> bool:
     return undecided and lifecycle.fold_part(attempts) is PartState.QUEUED
 
 
-def _condition(journey: Journey) -> tuple[object, ...]:
+def _condition(message: Message, attempt: Attempt | None) -> tuple[object, ...]:
     """What a fact can change without any effect: compared before and after, for the log."""
-    message = journey.message
-    return (message.delivery, message.in_doubt, message.due_at, [(a.outcome, a.verdict) for a in journey.attempts])
+    of = () if attempt is None else (attempt.outcome, attempt.verdict)
+    return (message.delivery, message.in_doubt, message.due_at, *of)
+
+
+_to_json = msgspec.json.Encoder().encode
+
+
+def _row_of(message: Message) -> Row:
+    return (
+        message.id,
+        message.account,
+        message.number,
+        int(message.family),
+        message.category,
+        message.campaign,
+        message.sender,
+        message.text,
+        message.parts,
+        message.test,
+        int(message.policy),
+        message.route,
+        message.accepted_at,
+        message.due_at,
+        message.validity_ms,
+        message.previous,
+        message.wake_at,
+        message.held_by,
+        message.charged,
+        message.cut,
+    )
 
 
 def _update_of(message: Message) -> Row:
@@ -425,8 +467,8 @@ def _attempt_update_of(attempt: Attempt) -> Row:
 # --- accept ------------------------------------------------------------------------------------------
 
 
-def accept(sends: Sequence[SendMessage]) -> Steps[list[Accepted | NotAccepted]]:
-    """See `ports.Sending.accept`."""
+def accept(sends: Sequence[SendMessage], live: Live | None = None) -> Steps[list[Accepted | NotAccepted]]:
+    """See `ports.Sending.accept`. What is to leave at once, and not in its turn among thousands, is given `live`."""
     earlier = yield from _earlier_answers(sends)
     entries = yield from _list_entries({(send.number, send.test) for send in sends})
     allowed = yield from allowances.hold(sends)
@@ -450,7 +492,7 @@ def accept(sends: Sequence[SendMessage]) -> Steps[list[Accepted | NotAccepted]]:
         if key:
             first_of[key] = index
         stored.append((index, send, allowed.charge(send, len(stored))))
-    ids = yield from _insert_messages([(send, charged) for _, send, charged in stored])
+    ids = yield from _insert_messages([(send, charged) for _, send, charged in stored], live or Live(0))
     yield from allowances.book(allowed, [send for _, send, _ in stored], ids)
     for (index, send, _), id_ in zip(stored, ids, strict=True):
         results[index] = Accepted(id_, send.parts)
@@ -504,7 +546,7 @@ def _barred(entries: Sequence[rules.ListEntry], send: SendMessage) -> int | None
     )
 
 
-def _insert_messages(sends: Sequence[tuple[SendMessage, int]]) -> Steps[list[MessageId]]:
+def _insert_messages(sends: Sequence[tuple[SendMessage, int]], live: Live) -> Steps[list[MessageId]]:
     """Each with the credits that it holds."""
     if not sends:
         return []
@@ -515,30 +557,31 @@ def _insert_messages(sends: Sequence[tuple[SendMessage, int]]) -> Steps[list[Mes
     ids = [MessageId(id_) for first, count in blocks for id_ in range(first, first + count)]
     messages, queue, links, answers, events = [], [], [], [], []
     for id_, (send, charged) in zip(ids, sends, strict=True):
-        messages.append(
-            (
-                id_,
-                send.account,
-                send.number,
-                int(send.family),
-                send.category,
-                send.campaign,
-                send.sender,
-                send.text,
-                send.parts,
-                send.test,
-                int(send.policy),
-                send.route,
-                send.accepted_at,
-                send.due_at,
-                send.validity_ms,
-                latest.get((send.number, send.account)),
-                send.due_at + send.validity_ms,
-                send.held_by,
-                charged,
-                send.cut,
-            )
+        message = Message(
+            id_,
+            send.account,
+            send.number,
+            send.family,
+            send.category,
+            send.campaign,
+            send.sender,
+            send.text,
+            send.parts,
+            send.test,
+            send.policy,
+            send.route,
+            send.accepted_at,
+            send.due_at,
+            send.validity_ms,
+            latest.get((send.number, send.account)),
+            wake_at=send.due_at + send.validity_ms,
+            held_by=send.held_by,
+            charged=charged,
+            cut=send.cut,
         )
+        messages.append(_row_of(message))
+        if live.has_room:
+            live.keep(Journey(message, []))
         latest[send.number, send.account] = id_
         lane = send.account if send.due_at <= send.accepted_at else NOBODY
         of = (send.route, int(send.family), lane, send.due_at)
@@ -893,7 +936,8 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
             log.warning("receipt for a message that is not stored any more", extra={"message_id": message})
             continue
         events[job] += work.advance(message, _read(receipt, part, number))
-        events[job] += yield from opt_out(work)
+        if work.opted_out:
+            events[job] += yield from opt_out(work)
     yield from work.save()
     yield from tell(
         "insert_carrier",
@@ -944,9 +988,10 @@ def _match(
     now: int,
 ) -> Steps[list[_Match]]:
     """Finds each receipt's attempt: by its id, by another form of it, by its reference. The rest is parked."""
-    reports = [report for _, report in receipts]
     ids = known | {(attempt.connector, attempt.carrier_id): key for _, key, attempt in learnt if attempt.carrier_id}
-    left = [report for report in reports if (report.connector, report.carrier_id) not in ids]
+    left = [report for _, report in receipts if (report.connector, report.carrier_id) not in ids]
+    if not left:
+        return [(job, ids[report.connector, report.carrier_id], report) for job, report in receipts]
     ids |= yield from known_ids(left, now)  # learnt by others before we had the lock
     left = [report for report in left if (report.connector, report.carrier_id) not in ids]
     by_form = yield from _match_forms(work, left, learnt, now - WEEK_MS)

@@ -83,25 +83,19 @@ class Notice:
 
 def event_body(notice: Notice) -> bytes:
     """The JSON that is posted: the vendor's keys first, in the vendor's spelling, then ours."""
-    body: dict[str, object] = {
-        "event": notice.state.public_name,
-        "snapshotId": str(notice.message),
-        "contact": {"identifier": notice.number},
-    }
-    if notice.reply_text is not None:
-        body["replyMessage"] = notice.reply_text
-    body |= {
-        "date": notice.at,
-        "category": notice.category,
-        "test": notice.test,
-        "id": notice.id,
-        "sequence": notice.sequence,
-    }
+    reply = "" if notice.reply_text is None else f', "replyMessage": {_quote(notice.reply_text)}'
+    category = "null" if notice.category is None else _quote(notice.category)
+    body = (
+        f'{{"event": "{notice.state.public_name}", "snapshotId": "{notice.message}", '
+        f'"contact": {{"identifier": {_quote(notice.number)}}}{reply}, "date": {notice.at}, "category": {category}, '
+        f'"test": {"true" if notice.test else "false"}, "id": "{notice.id}", "sequence": {notice.sequence}}}'
+    )
     # A lone surrogate has no UTF-8; a reply that holds one is told with "?" in its place rather than not at all.
-    return _to_json(body).encode("utf-8", "replace")
+    return body.encode("utf-8", "replace")
 
 
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+"""A body is put together by hand, and only its texts are encoded: half the cost of encoding a dictionary."""
 
 
 # --- the signature -----------------------------------------------------------------------------------

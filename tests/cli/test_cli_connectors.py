@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chappe.cli import main
+from chappe.core.deliveries import Lately
 from chappe.core.figures import Figures
 from chappe.storage.opening import open_store
 
@@ -65,7 +67,7 @@ def test_table_says_what_each_does_and_what_holds_it_back(cli: CliRunner) -> Non
     show(orange=FIGURES)
     head, orange, sfr = run(cli).stdout.splitlines()
     assert head.split("  ")[0] == "CONNECTOR"
-    assert orange.split("  ")[-1] == "window 10 ÷ 80 ms = 125/s"
+    assert orange.split("  ")[-1].strip() == "window 10 ÷ 80 ms = 125/s"
     assert " ".join(orange.split()).startswith("orange bound 1/1 10/10 80 ms 125.0/s of 200.0 1.5% 10000+ ")
     assert sfr.split() == ["sfr", "silent"]
 
@@ -97,6 +99,27 @@ def test_one_connector_is_shown_for_people_and_for_programs(cli: CliRunner) -> N
         shown | {"at": at},
         {"name": "sfr", "state": "silent", "told": "run"},
     ]
+
+
+def test_what_came_of_its_submits_is_shown(cli: CliRunner) -> None:
+    lately = Lately(400, 388, {"UNDELIV:27": 7, "EXPIRED": 1}, {"0x0b": 3}, (80, 120), (2_100, 30_000), due=200, late=4)
+    show(orange=replace(FIGURES, lately=lately))
+    assert "97.0% in 2.1 s" in run(cli).stdout
+    assert run(cli, "show", "orange").stdout.splitlines()[-9:] == [
+        "of the last 15 minutes:",
+        "  accepted        400",
+        "  delivered       388",
+        "  failed          7 × UNDELIV:27, 1 × EXPIRED",
+        "  refused         3 × 0x0b",
+        "  answerMs        80 (median), 120 (95 %)",
+        "  receiptMs       2100 (median), 30000 (95 %)",
+        "  due             200",
+        "  late            4",
+    ]
+    assert json.loads(run(cli, "show", "orange", "--json").stdout)["lately"]["failed"] == {
+        "UNDELIV:27": 7,
+        "EXPIRED": 1,
+    }
 
 
 def test_connector_is_told_and_the_list_knows(cli: CliRunner) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0
 """As often as servers show new figures."""
-TABLE = ("CONNECTOR", "STATE", "BINDS", "IN FLIGHT", "ROUND TRIP", "RATE", "THROTTLED", "QUEUE", "LIMIT")
+TABLE = ("CONNECTOR", "STATE", "BINDS", "IN FLIGHT", "ROUND TRIP", "RATE", "THROTTLED", "QUEUE", "DELIVERED", "LIMIT")
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,7 +91,9 @@ def show_connector(name: str, as_json: bool, database: str | None, config: Path 
         print_json(_as_json(line))
         return
     for label, value in _as_json(line).items():
-        if value is not None:
+        if label == "lately":
+            _print_lately(value)
+        elif value is not None:
             click.echo(f"{label:<16}  {value}")
 
 
@@ -187,6 +189,7 @@ def _row(line: _Line) -> tuple[str, ...]:
         _rate(figures),
         f"{figures.throttled_share:.1%}",
         _waiting(figures),
+        _delivered(figures),
         limit_sentence(figures),
     )
 
@@ -202,6 +205,46 @@ def _waiting(figures: Figures) -> str:
     if figures.waiting is None:
         return ""
     return f"{MOST_COUNTED}+" if figures.waiting >= MOST_COUNTED else str(figures.waiting)
+
+
+def _delivered(figures: Figures) -> str:
+    """Of what it was given lately, how much has arrived so far, and how soon half of it did."""
+    lately = figures.lately
+    if lately is None or not lately.accepted:
+        return ""
+    share = f"{lately.delivered / lately.accepted:.1%}"
+    return share if lately.receipt_ms is None else f"{share} in {lately.receipt_ms[0] / 1000:.1f} s"
+
+
+def _print_lately(lately: Mapping[str, Any]) -> None:
+    from chappe.core.deliveries import WINDOW_MINUTES
+
+    click.echo(f"of the last {WINDOW_MINUTES} minutes:")
+    for label, value in lately.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{count} × {code}" for code, count in value.items())
+        elif isinstance(value, list):
+            value = f"{value[0]} (median), {value[1]} (95 %)"
+        if value not in (None, ""):
+            click.echo(f"  {label:<14}  {value}")
+
+
+def _lately_json(figures: Figures) -> Mapping[str, Any]:
+    lately = figures.lately
+    if lately is None:
+        return {}
+    return {
+        "lately": {
+            "accepted": lately.accepted,
+            "delivered": lately.delivered,
+            "failed": dict(lately.failed),
+            "refused": dict(lately.refused),
+            "answerMs": None if lately.answer_ms is None else list(lately.answer_ms),
+            "receiptMs": None if lately.receipt_ms is None else list(lately.receipt_ms),
+            "due": lately.due,
+            "late": lately.late,
+        }
+    }
 
 
 def _as_json(line: _Line) -> Mapping[str, Any]:
@@ -226,4 +269,5 @@ def _as_json(line: _Line) -> Mapping[str, Any]:
         "throttledShare": round(figures.throttled_share, 4),
         "waiting": figures.waiting,
         "limit": limit_sentence(figures),
+        **_lately_json(figures),
     }

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final, Literal, TypeAlias
 
+from chappe.core.deliveries import Lately
+
 Language: TypeAlias = Literal["en", "fr"]
 
 FOLD_SECONDS: Final = 1.0
@@ -59,6 +61,8 @@ class Figures:
     open_share: float
     waiting: int | None = None
     """Parts on the queue for it, where whoever asks knows (`dataclasses.replace`)."""
+    lately: Lately | None = None
+    """What came of its submits, likewise."""
 
 
 class Limit(Enum):

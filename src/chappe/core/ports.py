@@ -14,6 +14,7 @@ from chappe.core.contacts import Batch, Column
 from chappe.core.counts import Counts, Scope
 from chappe.core.credits import Booking, Credits, LedgerEntry
 from chappe.core.customers import Serving
+from chappe.core.deliveries import Lately
 from chappe.core.figures import Figures
 from chappe.core.lifecycle import Journey
 from chappe.core.limits import Bucket, Drawn, Limits
@@ -224,6 +225,10 @@ class Steering(Protocol):
 
     async def show(self, node: str, figures: Mapping[str, Figures], now: int) -> None:
         """What a node's connectors do at the moment, in the place of all that it showed before."""
+        ...
+
+    async def measure(self, now: int) -> Mapping[str, Lately]:
+        """What came of the submits of each connector whose answers and receipts this store has settled lately."""
         ...
 
     async def list_shown(self) -> Sequence[Shown]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from chappe.core.deliveries import Lately
 from chappe.core.errors import StoreUnavailable
 from chappe.core.figures import Figures
 from chappe.core.ports import Sending, Steering
@@ -50,6 +51,7 @@ class Helm:
         self._figures = figures
         self._steered: Sequence[Steered] | None = None
         self._waiting: dict[str, int] = {}
+        self._lately: Mapping[str, Lately] = {}
         self.able_elsewhere: frozenset[str] = frozenset()
         """Other nodes' connectors that take messages."""
 
@@ -73,13 +75,18 @@ class Helm:
         now = self._now_ms()
         queued = await self._store.list_routes()
         self._on_queued(queued)
+        self._lately = await self._store.measure(now)
         self._waiting = {route: await self._store.count_waiting(route, now) for route in queued}
         await self._store.show(self._node, self.current(), now)
 
     def current(self) -> Mapping[str, Figures]:
-        """The figures, with what waited on its routes when it was last counted."""
+        """The figures, with what waited on its routes when it was last counted, and what came of its submits."""
         return {
-            name: replace(of, waiting=min(MOST_COUNTED, sum(self._waiting.get(route, 0) for route in routes)))
+            name: replace(
+                of,
+                waiting=min(MOST_COUNTED, sum(self._waiting.get(route, 0) for route in routes)),
+                lately=self._lately.get(name),
+            )
             for name, (routes, of) in self._figures().items()
         }
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from chappe.core.counts import Counts, Scope
+from chappe.core.deliveries import Deliveries, Lately
 from chappe.core.lifecycle import Journey
 from chappe.core.message import (
     Accepted,
@@ -136,7 +137,7 @@ def handlers(
 
     def settle(jobs: list[tuple[Sequence[Report], int]]) -> Steps[Sequence[list[Event]]]:
         now = max(now for _, now in jobs)
-        return work.settle(Workspace(doubt_lasts_ms, live), [reports for reports, _ in jobs], now)
+        return work.settle(Workspace(doubt_lasts_ms, live), [reports for reports, _ in jobs], now, deliveries)
 
     def each(job: Job) -> Handler:
         def handle(payloads: list[Any]) -> Steps[Sequence[Any]]:
@@ -147,12 +148,21 @@ def handlers(
 
         return handle
 
-    turns = Turns()
+    turns, deliveries = Turns(), Deliveries()
 
     def claim(space: Workspace, payload: Any) -> Steps[list[Submission]]:
         return work.claim(space, turns, *payload)
 
-    together: dict[str, Handler] = {"accept": accept, "settle": settle, "draw_tokens": allowances.draw_tokens}
+    def measure(payloads: list[tuple[int]]) -> Steps[Sequence[Mapping[str, Lately]]]:
+        yield from ()
+        return [deliveries.lately(now) for (now,) in payloads]
+
+    together: dict[str, Handler] = {
+        "accept": accept,
+        "settle": settle,
+        "draw_tokens": allowances.draw_tokens,
+        "measure": measure,
+    }
     return together | {kind: each(job) for kind, job in ({"claim": claim} | dict(EACH) | dict(own or {})).items()}
 
 

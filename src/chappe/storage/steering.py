@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from chappe.core.deliveries import Lately
 from chappe.core.figures import Figures
 from chappe.core.steering import MOST_COUNTED, Shown, Steered, Told
 from chappe.storage.engine import Engine
@@ -40,6 +41,10 @@ class SteeringCalls(Engine):
 
     async def show(self, node: str, figures: Mapping[str, Figures], now: int) -> None:
         await self._change("show", (node, figures, now))
+
+    async def measure(self, now: int) -> Mapping[str, Lately]:
+        measured: Mapping[str, Lately] = await self._change("measure", (now,))
+        return measured
 
     async def list_shown(self) -> Sequence[Shown]:
         return [

@@ -25,6 +25,7 @@ import msgspec
 from chappe.core import hours, lifecycle, replies, rules
 from chappe.core.campaigns import CampaignState, paused_route, public_id, read_public_id
 from chappe.core.counts import Count, Tally
+from chappe.core.deliveries import Deliveries
 from chappe.core.lifecycle import Journey, ListBounce, Requeue, Unqueue
 from chappe.core.limits import Limits
 from chappe.core.message import (
@@ -893,8 +894,10 @@ def _out_of_hours(messages: Sequence[Message], now: int) -> Steps[dict[MessageId
 # --- settle ------------------------------------------------------------------------------------------
 
 
-def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps[list[list[Event]]]:
-    """See `ports.Sending.settle`; returns each job's events.
+def settle(
+    work: Workspace, jobs: Sequence[Sequence[Report]], now: int, deliveries: Deliveries | None = None
+) -> Steps[list[list[Event]]]:
+    """See `ports.Sending.settle`; returns each job's events. `deliveries` are told what it learns.
 
     Answers and doubts come first, so that a receipt of the same batch finds the id that it is about.
     """
@@ -927,15 +930,25 @@ def settle(work: Workspace, jobs: Sequence[Sequence[Report]], now: int) -> Steps
             _send_elsewhere(work, report.message, fact, attempt.connector, report.elsewhere)
         events[job] += work.advance(report.message, fact)
         learnt.append((job, key, attempt))
+        if deliveries is not None:
+            if isinstance(fact, Answered):
+                deliveries.answered(attempt.connector, attempt.claimed_at, fact.at)
+            elif isinstance(fact, Refused):
+                deliveries.refused(attempt.connector, attempt.claimed_at, fact.status)
     matched = (yield from _unpark(work, learnt, now)) if parked else []
     matched += yield from _match(work, receipts, known, learnt, now)
     yield from work.load(key[0] for _, key, _ in matched)
     for job, key, receipt in matched:
         message, part, number = key
-        if work.attempt(key) is None:
+        attempt = work.attempt(key)
+        if attempt is None:
             log.warning("receipt for a message that is not stored any more", extra={"message_id": message})
             continue
+        was_open = attempt.verdict is None
         events[job] += work.advance(message, _read(receipt, part, number))
+        if deliveries is not None and was_open and attempt.verdict is not None:
+            failure = None if attempt.verdict is Verdict.DELIVERED else receipt.detail
+            deliveries.ended(attempt.connector, attempt.claimed_at, receipt.at, failure)
         if work.opted_out:
             events[job] += yield from opt_out(work)
     yield from work.save()

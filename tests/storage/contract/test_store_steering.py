@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from store_scene import HOUR, NOW, SECOND, Scene
+from store_scene import HOUR, MINUTE, NOW, OTHER_NUMBER, SECOND, Scene, a_receipt, refused
 
+from chappe.core.deliveries import Lately
 from chappe.core.figures import Figures
+from chappe.core.message import Treatment, Verdict
 from chappe.core.ports import Store
 from chappe.core.steering import Shown, Steered, Told
 from chappe.storage import steering
@@ -25,6 +27,7 @@ FIGURES = Figures(
     paced_share=0.0,
     open_share=0.5,
     waiting=7,
+    lately=Lately(10, 8, {"EXPIRED": 1}, {"0x0b": 2}, (80, 90), (2_000, 9_000), 5, 1),
 )
 
 
@@ -75,3 +78,18 @@ async def test_waiting_parts_are_the_route_s_that_are_due(scene: Scene, monkeypa
     assert await scene.store.count_waiting("live", NOW + HOUR) == 4
     monkeypatch.setattr(steering, "MOST_COUNTED", 2)
     assert await scene.store.count_waiting("live", NOW + HOUR) == 2
+
+
+# --- what is measured ----------------------------------------------------------------------------------
+
+
+async def test_what_came_of_submits_is_measured_where_it_is_settled(scene: Scene) -> None:
+    good, bad = await scene.hand_over("A1"), await scene.hand_over("A2", number=OTHER_NUMBER)
+    assert good != bad
+    refusal = refused(await scene.submit(), Treatment.PERMANENT)
+    receipts = [a_receipt("A1"), a_receipt("A2", Verdict.FAILED, number=OTHER_NUMBER)]
+    await scene.store.settle([refusal, *receipts, *receipts], NOW + 5 * SECOND)
+    measured = await scene.store.measure(NOW + MINUTE)
+    assert measured == {
+        "operator": Lately(2, 1, {"FAILED": 1}, {"0x0b": 1}, (992, 992), (4_864, 4_864)),
+    }

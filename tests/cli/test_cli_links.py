@@ -11,7 +11,7 @@ from chappe.cli import main
 
 pytest_plugins = ("cli_fixtures",)
 
-CAMPAIGN = "0123456789abcdef01234567"
+CAMPAIGN = "5c0000090000000000000001"
 
 
 def run(cli: CliRunner, *arguments: str) -> Result:
@@ -59,6 +59,7 @@ def test_what_is_disabled_is_listed_until_it_is_enabled(cli: CliRunner, which: l
         (["short"], 2),
         (["--message", "one"], 2),
         (["--campaign", "mai"], 2),
+        (["--campaign", "0123456789abcdef01234567"], 2),
         (["--campaign", "mai", "--account", "nobody"], 1),
         (["--domain", ""], 2),
         (["--domain", "https://x.example/"], 2),

@@ -123,7 +123,8 @@ def list_links(as_json: bool, database: str | None, config: Path | None) -> None
 async def _which(
     store: Store, link: str | None, message: str | None, campaign: str | None, account: str | None, domain: str | None
 ) -> tuple[Banned, str]:
-    from chappe.core.links import campaign_name, is_public_id, plain_host
+    from chappe.core.campaigns import read_public_id
+    from chappe.core.links import campaign_name, plain_host
     from chappe.core.message import Banned
 
     match (link, message, campaign, domain):
@@ -138,7 +139,7 @@ async def _which(
             return Banned.MESSAGE, message
         case (None, None, str(), None):
             if account is None:
-                if not is_public_id(campaign):
+                if not read_public_id(campaign):
                     raise click.BadParameter("a campaign's id; a name needs --account", param_hint="--campaign")
                 return Banned.CAMPAIGN, campaign
             found = await find_account(store, account)

@@ -14,9 +14,8 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from chappe.core.lifecycle import Journey
+from chappe.core.limits import DAY_MS
 from chappe.core.message import Message, MessageId
-
-DAY_MS = 24 * 3_600_000
 
 
 class Count(IntEnum):

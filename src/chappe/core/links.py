@@ -5,9 +5,9 @@ A destination's host is read as browsers read it, or a link could be written so 
 
 from __future__ import annotations
 
-import re
 from urllib.parse import unquote, urlsplit
 
+from chappe.core.campaigns import read_public_id
 from chappe.core.message import AccountId, Banned, MessageId
 
 MOST_LABELS = 20
@@ -21,18 +21,14 @@ def names_of(
     names = [(Banned.TOKEN, token), (Banned.MESSAGE, str(message))]
     if account is not None and campaign is not None:
         names.append((Banned.CAMPAIGN, campaign_name(account, campaign)))
-        names += [(Banned.CAMPAIGN, campaign)] if is_public_id(campaign) else []
+        # An id is of one account; a name each of them may have given.
+        names += [(Banned.CAMPAIGN, campaign)] if read_public_id(campaign) else []
     labels = host_of(url).split(".")[-MOST_LABELS:]
     return names + [(Banned.HOST, ".".join(labels[place:])) for place in range(len(labels))]
 
 
 def campaign_name(account: AccountId, campaign: str) -> str:
     return f"{account}/{campaign}"
-
-
-def is_public_id(campaign: str) -> bool:
-    """Whether it is a campaign's id, and not a name that each account may have given."""
-    return re.fullmatch("[0-9a-f]{24}", campaign) is not None
 
 
 def host_of(url: str) -> str:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import re
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Router
@@ -51,10 +51,17 @@ class RequestIds:
 class Api:
     """The ASGI application; `request_ids` is also for answers that the server gives without asking it.
 
-    A server that knows us may ask `hot`, by method and path as they were sent, for who answers, and let `answer` do so.
+    A server that knows us may ask `hot`, by method and path as they were sent, for who answers, and let `answer` do so,
+    after `read_together` where it has just read the request.
     """
 
-    def __init__(self, hot: Mapping[str, Mapping[str, Handler]], router: Router, request_ids: RequestIds) -> None:
+    def __init__(
+        self,
+        hot: Mapping[str, Mapping[str, Handler]],
+        router: Router,
+        request_ids: RequestIds,
+        read_together: Callable[[], None],
+    ) -> None:
         self._hot = {path: _with_head(handlers) for path, handlers in hot.items()}
         self.hot = {
             (method.encode("ascii"), path.encode("ascii")): handler
@@ -63,6 +70,7 @@ class Api:
         }
         self._router = router
         self.request_ids = request_ids
+        self.read_together = read_together
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -131,7 +139,9 @@ def create_app(services: Services) -> Api:
     hot = handlers_of(HOT.operations, HOT.make(services))
     routes = [route for area in ROUTED for route in routes_of(area.operations, area.make(services))]
     routes += [*link_routes(services), *openapi_routes()]
-    return Api(hot, Router(routes, redirect_slashes=False), RequestIds(services.token()[:10]))
+    return Api(
+        hot, Router(routes, redirect_slashes=False), RequestIds(services.token()[:10]), services.store.read_together
+    )
 
 
 async def _send(scope: Scope, send: Send, answer: Answer, request_id: bytes) -> None:

@@ -399,6 +399,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _begin_whole(self) -> None:
         if self._whole is not None:
             whole, self._whole = self._whole, None
+            self._api.read_together()
             begin(self._serve(*whole), self.tasks)
 
     async def _serve(self, handler: Handler, request: Request, exchange: Exchange) -> None:

@@ -279,6 +279,14 @@ class Linking(Protocol):
 class Reading(Protocol):
     """Point reads, at most two rows deep however large the tables are. Every one names its account."""
 
+    def read_together(self) -> None:
+        """What is looked up before the loop's next turn may be seen as it is at one moment from now on.
+
+        For whoever has just read a request from its connection: what had been committed when the request was sent, by
+        whomever, is seen.
+        """
+        ...
+
     async def find_message(self, account: AccountId, message: MessageId) -> Message | None: ...
 
     async def find_latest(self, account: AccountId, number: str) -> Message | None:

@@ -17,6 +17,9 @@ class Engine:
         """Runs a job in a transaction, and returns its result once it is committed."""
         raise NotImplementedError
 
+    def read_together(self) -> None:
+        """See `ports.Reading`. An engine that gains nothing by it does nothing."""
+
     async def _look_up(self, statement: str, values: Row) -> list[Row]:
         raise NotImplementedError
 

@@ -7,6 +7,7 @@ second writer that waits for the lock and leaves checkpoints to the server.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -94,8 +95,10 @@ class SqliteStore(StoreCalls):
         self._writer = writer
         self._reader = reader
         self._sql = sql
+        self._together = False
 
     async def close(self) -> None:
+        self._together = False
         self._reader.close()  # first: the last connection moves the WAL into the file, and this one may not write
         await self._writer.close()
 
@@ -104,6 +107,22 @@ class SqliteStore(StoreCalls):
 
     async def _change(self, kind: str, payload: Any) -> Any:
         return await self._writer.run(kind, payload)
+
+    def read_together(self) -> None:
+        """In one transaction: each of its own takes and gives back a lock of the file, which costs as much as the read.
+
+        It ends before anything that is read later: callbacks run in order, and those that tell of a later commit are
+        behind its end.
+        """
+        if not self._together:
+            self._together = True
+            self._reader.execute("BEGIN")
+            asyncio.get_running_loop().call_soon(self._read_apart)
+
+    def _read_apart(self) -> None:
+        if self._together and not self._reader.get_autocommit():  # an error may have ended it
+            self._reader.execute("COMMIT")
+        self._together = False
 
     async def _look_up(self, statement: str, values: Row) -> list[Row]:
         """Runs on the loop's thread: a point read costs less than handing it over to another would."""

@@ -19,6 +19,21 @@ async def test_message_of_another_account_does_not_exist(scene: Scene) -> None:
     ] == [None, None, None, None]
 
 
+async def test_look_ups_made_together_see_all_that_was_committed_before(scene: Scene) -> None:
+    for _ in range(3):
+        message = await scene.accept()
+        scene.store.read_together()
+        assert await scene.store.find_message(scene.account, message) == await scene.read(message)
+        scene.store.read_together()  # another request of the same turn
+
+
+async def test_store_that_is_closed_within_a_turn_ends_its_look_ups(scene: Scene) -> None:
+    scene.store.read_together()
+    await scene.store.find_message(scene.account, await scene.accept())
+    scene.store.read_together()
+    await scene.store.close()
+
+
 async def test_absent_message_is_none(scene: Scene) -> None:
     absent = MessageId(await scene.accept() + 1)
     assert [

@@ -6,14 +6,14 @@ import os
 import time
 from pathlib import Path
 
-from bench.measure import Bench, Round, Row
+from bench.measure import Bench, Round, Row, Unit
 
 FSYNCS = 20
 OCTETS = 4_096
 
 
 async def fsync(bench: Bench) -> list[Row]:
-    """Appends a page and syncs it; each of the 20 is a round, so that the row shows the fastest and the slowest."""
+    """A page appended and synced; each of the 20 is a round, so that the row shows the fastest and the slowest."""
     progress = bench.begin("fsync")
     rounds = []
     path = bench.folder / "fsync"
@@ -25,7 +25,7 @@ async def fsync(bench: Bench) -> list[Row]:
             rounds.append(Round(1, time.perf_counter() - began))
             progress((number + 1) / FSYNCS)
     path.unlink()
-    return [Row("fsync", f"fsync of {OCTETS:,} appended octets", rounds, per_call=True)]
+    return [Row("fsync", f"fsync of {OCTETS:,} appended octets", rounds, Unit.PER_CALL)]
 
 
 def filesystem_of(path: Path) -> str:

@@ -3,6 +3,9 @@
     parent ── a plan, then "go" ──▶ child: N keep-alive connections, one request at a time on each
     parent ◀─ how many are done, at last what came ──
 
+With a rate, each call has its time, whether those before it were answered or not: its latency counts from then, so that
+a server that stalls is charged for all who would have come meanwhile.
+
 The child is as lean as Python allows (a protocol on uvloop, requests made ahead), because on a small machine what it
 costs is taken from the server.
 """
@@ -10,11 +13,12 @@ costs is taken from the server.
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -27,6 +31,9 @@ from bench.measure import CONNECTIONS, Progress
 ROOT = Path(__file__).parent.parent
 REPORT_SECONDS = 0.25
 LONGEST_RUN_SECONDS = 300
+LONGEST_LINE = 1 << 26
+TICK_SECONDS = 0.001
+"""How often a generator with a rate looks what is due."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -37,53 +44,61 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one child does: all calls, in this order, over so many connections."""
+    """What the child does: all calls, in this order, over so many connections."""
 
     base_url: str
     key: str
     connections: int
     calls: Sequence[Call]
+    rate: float | None
+    """Calls a second; None: on each connection the next when the answer is there."""
 
 
 class Told(msgspec.Struct, frozen=True):
-    """A line from the child; the last one has the CPU time and the statuses."""
+    """A line from the child; the last one has the rest."""
 
     done: int
     cpu_seconds: float | None = None
     statuses: dict[str, int] = {}
+    began_ns: int = 0
+    """When the first call was due, by the machine's monotonic clock."""
+    latencies: Sequence[float] = ()
+    """Seconds from when a call was due until its answer, shortest first; with a rate alone."""
 
 
 class LoadError(Exception):
     """The load did not run as planned; the message says what came instead."""
 
 
-class Generators:
-    """The children, connected and waiting at `async with`; gone after it."""
+class Generator:
+    """The child, connected and waiting at `async with`; gone after it."""
 
     def __init__(
-        self, base_url: str, key: str, calls: Sequence[Call], *, expect: int = 200, processes: int = 1
+        self,
+        base_url: str,
+        key: str,
+        calls: Sequence[Call],
+        *,
+        expect: int = 200,
+        connections: int = CONNECTIONS,
+        rate: float | None = None,
     ) -> None:
-        self._plans = [
-            Plan(base_url, key, CONNECTIONS // processes, calls[index::processes]) for index in range(processes)
-        ]
+        self._plan = Plan(base_url, key, connections, calls, rate)
         self._expect = expect
-        self._children: list[asyncio.subprocess.Process] = []
 
-    async def __aenter__(self) -> Generators:
+    async def __aenter__(self) -> Generator:
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bench.generator",
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LONGEST_LINE,
+        )
         try:
-            for plan in self._plans:
-                child = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "bench.generator",
-                    cwd=ROOT,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                )
-                self._children.append(child)
-                await _tell(child, msgspec.json.encode(plan))
-            for child in self._children:
-                await _hear(child)
+            await self._tell(msgspec.json.encode(self._plan))
+            await self._hear()
         except BaseException:
             await self._end()
             raise
@@ -94,79 +109,96 @@ class Generators:
     ) -> None:
         await self._end()
 
-    async def run(self, progress: Progress) -> float:
-        """Makes all calls and returns the children's CPU seconds. Raises LoadError."""
-        total = sum(len(plan.calls) for plan in self._plans)
-        done = [0] * len(self._children)
-
-        async def follow(index: int, child: asyncio.subprocess.Process) -> Told:
-            await _tell(child, b"go")
-            while True:
-                told = await _hear(child)
-                done[index] = told.done
-                progress(sum(done) / total)
-                if told.cpu_seconds is not None:
-                    return told
-
+    async def run(self, progress: Progress) -> Told:
+        """Makes all calls, and returns the last word of the child. Raises LoadError."""
+        total = len(self._plan.calls)
         async with asyncio.timeout(LONGEST_RUN_SECONDS):
-            ends = await asyncio.gather(*(follow(*child) for child in enumerate(self._children)))
-        statuses = sum((Counter(end.statuses) for end in ends), Counter[str]())
-        if statuses != {str(self._expect): total}:
-            raise LoadError(f"{total} answers of status {self._expect} were expected, there came {dict(statuses)}")
-        return sum(end.cpu_seconds or 0.0 for end in ends)
+            await self._tell(b"go")
+            while (told := await self._hear()).cpu_seconds is None:
+                progress(told.done / total)
+        if told.statuses != {str(self._expect): total}:
+            raise LoadError(f"{total} answers of status {self._expect} were expected, there came {told.statuses}")
+        return told
 
     async def _end(self) -> None:
-        for child in self._children:
-            if child.returncode is None:
-                child.kill()
-            await child.wait()
+        if self._child.returncode is None:
+            self._child.kill()
+        await self._child.wait()
+
+    async def _tell(self, line: bytes) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.write(line + b"\n")
+        await self._child.stdin.drain()
+
+    async def _hear(self) -> Told:
+        assert self._child.stdout is not None
+        line = await self._child.stdout.readline()
+        if not line:
+            raise LoadError("the load generator has ended")
+        return msgspec.json.decode(line, type=Told)
 
 
-async def _tell(child: asyncio.subprocess.Process, line: bytes) -> None:
-    assert child.stdin is not None
-    child.stdin.write(line + b"\n")
-    await child.stdin.drain()
-
-
-async def _hear(child: asyncio.subprocess.Process) -> Told:
-    assert child.stdout is not None
-    line = await child.stdout.readline()
-    if not line:
-        raise LoadError("the load generator has ended")
-    return msgspec.json.decode(line, type=Told)
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of them does not exceed."""
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
 # --- in the child ------------------------------------------------------------------------------------
 
 
 class _Run:
-    """The requests that are left, and what has come."""
+    """Requests that are due and wait for a connection, connections that wait for a request, and what has come."""
 
-    def __init__(self, requests: Iterator[bytes], connections: int) -> None:
-        self.requests = requests
+    def __init__(self, total: int, connections: int) -> None:
+        self.due: deque[tuple[int, bytes]] = deque()
+        """With when, in ns."""
         self.done = 0
         self.statuses: Counter[str] = Counter()
-        self.open = connections
+        self.latencies: list[float] = []
         self.ended = asyncio.Event()
+        self._total = total
+        self._open = connections
+        self._idle: list[_Client] = []
+
+    def take_next(self, client: _Client) -> None:
+        if self.due:
+            client.ask(*self.due.popleft())
+        else:
+            self._idle.append(client)
+
+    def wake(self) -> None:
+        while self.due and self._idle:
+            self._idle.pop().ask(*self.due.popleft())
+
+    def note(self, status: str, due: int) -> None:
+        self.done += 1
+        self.statuses[status] += 1
+        if due:
+            self.latencies.append((time.monotonic_ns() - due) / 1e9)
+        if self.done == self._total:
+            self.ended.set()
+
+    def lose(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self.ended.set()
 
 
 class _Client(asyncio.Protocol):
-    """One connection; it closes when no requests are left, or when the server does."""
+    """One connection."""
 
     def __init__(self, run: _Run) -> None:
         self._run = run
         self._transport: asyncio.Transport
         self._answer = b""
+        self._due = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
 
-    def ask(self) -> None:
-        request = next(self._run.requests, None)
-        if request is None:
-            self._transport.close()
-        else:
-            self._transport.write(request)
+    def ask(self, due: int, request: bytes) -> None:
+        self._due = due
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer = self._answer + data if self._answer else data
@@ -179,19 +211,17 @@ class _Client(asyncio.Protocol):
         if len(answer) < head + 4 + int(answer[at : answer.index(b"\r\n", at)]):
             return
         self._answer = b""
-        self._run.done += 1
-        self._run.statuses[answer[9:12].decode()] += 1
-        self.ask()
+        self._run.note(answer[9:12].decode(), self._due)
+        self._run.take_next(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._run.open -= 1
-        if not self._run.open:
-            self._run.ended.set()
+        self._run.lose()
 
 
 async def _generate(plan: Plan) -> None:
     address = urlsplit(plan.base_url)
-    run = _Run(iter(_requests(plan, address.netloc)), plan.connections)
+    requests = _requests(plan, address.netloc)
+    run = _Run(len(requests), plan.connections)
     loop = asyncio.get_running_loop()
     clients: list[_Client] = []
     for _ in range(plan.connections):
@@ -201,17 +231,33 @@ async def _generate(plan: Plan) -> None:
         clients.append(client)
     _say(Told(0))
     sys.stdin.readline()
-    before = _cpu_seconds()
+    before, began_ns = _cpu_seconds(), time.monotonic_ns()
+    if plan.rate is None:
+        run.due.extend((0, request) for request in requests)
     for client in clients:
-        client.ask()
-    give_up = time.monotonic() + LONGEST_RUN_SECONDS
-    while not run.ended.is_set() and time.monotonic() < give_up:
-        try:
-            async with asyncio.timeout(REPORT_SECONDS):
-                await run.ended.wait()
-        except TimeoutError:
-            _say(Told(run.done))
-    _say(Told(run.done, _cpu_seconds() - before, dict(run.statuses)))
+        run.take_next(client)
+    reporting = asyncio.create_task(_report(run))
+    if plan.rate is not None:
+        await _pace(run, requests, began_ns, plan.rate)
+    async with asyncio.timeout(LONGEST_RUN_SECONDS):
+        await run.ended.wait()
+    reporting.cancel()
+    _say(Told(run.done, _cpu_seconds() - before, dict(run.statuses), began_ns, sorted(run.latencies)))
+
+
+async def _pace(run: _Run, requests: Sequence[bytes], began_ns: int, rate: float) -> None:
+    for number, request in enumerate(requests):
+        due = began_ns + int(number / rate * 1e9)
+        while time.monotonic_ns() < due:
+            await asyncio.sleep(TICK_SECONDS)
+        run.due.append((due, request))
+        run.wake()
+
+
+async def _report(run: _Run) -> None:
+    while True:
+        await asyncio.sleep(REPORT_SECONDS)
+        _say(Told(run.done))
 
 
 def _requests(plan: Plan, host: str) -> list[bytes]:

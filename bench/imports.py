@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from bench.accepts import random_numbers
 from bench.generator import LoadError
-from bench.measure import Bench, Round, Row
-from bench.servers import ChildServer
+from bench.measure import Bench, Goal, Progress, Round, Row, Unit
+from bench.numbers import random_numbers
+from bench.servers import ChildServer, peak_mib
 
 MOST_MIB = 200
-"""The server's largest memory, however many rows there are; more ends the run."""
+"""The server's largest memory, however many rows there are."""
 
 
 async def of_a_file(bench: Bench) -> list[Row]:
+    """A CSV file of four columns, into an empty list and again."""
     count = bench.scale.import_rows
-    added: list[Round] = []
-    updated: list[Round] = []
+    added, updated = f"import of {count:,} rows, all new", "the same again, all there"
     with TemporaryDirectory(dir=bench.folder) as name:
         folder = Path(name)
         file = folder / "clients.csv"
@@ -34,22 +33,54 @@ async def of_a_file(bench: Bench) -> list[Row]:
         server = ChildServer(folder, {})
         key = server.create_key()
         await server.start()
+        list_ = ""
+
+        async def add(number: int, progress: Progress) -> Round:
+            nonlocal list_
+            list_ = _empty_list(server, key)
+            return await asyncio.to_thread(_import, server, key, list_, file, count, "imported")
+
+        async def update(number: int, progress: Progress) -> Round:
+            return await asyncio.to_thread(_import, server, key, list_, file, count, "updated")
+
         try:
-            for _ in range(bench.scale.rounds):
-                list_ = str(_ask(server, key, "/v2/lists", '{"name": "Clients"}')["id"])
-                for rounds, counted in ((added, "imported"), (updated, "updated")):
-                    progress = bench.begin(f"import, {counted}")
-                    rounds.append(await asyncio.to_thread(_import, server, key, list_, file, count, counted))
-                    progress(1)
-            mib = _peak_mib(server.pid)
+            found = await bench.in_turn({added: add, updated: update}, bench.scale.rounds)
+            peak = Round(1, 1, figure=peak_mib(server.pid))
         finally:
             server.stop()
-    if mib > MOST_MIB:
-        raise LoadError(f"the server took {mib} MiB, more than {MOST_MIB}")
     return [
-        Row("import", f"import of {count:,} rows, all new (peak {mib} MiB)", added),
-        Row("import", "the same again, all there", updated),
+        *(Row("import", what, rounds) for what, rounds in found.items()),
+        Row("import", "the server's largest memory in that", [peak], Unit.MIB, goals=[Goal(MOST_MIB)]),
     ]
+
+
+def make_list(server: ChildServer, key: str, folder: Path, count: int) -> str:
+    """A list of so many contacts; its id."""
+    file = folder / "clients.csv"
+    _write(file, count)
+    list_ = _empty_list(server, key)
+    _import(server, key, list_, file, count, "imported")
+    return list_
+
+
+def ask(
+    server: ChildServer, key: str, path: str, body: object, headers: dict[str, str] | None = None
+) -> dict[str, object]:
+    """What a POST answers. Raises LoadError when it is refused."""
+    connection = HTTPConnection(urlsplit(server.base_url).netloc, timeout=600)
+    try:
+        connection.request("POST", path, body, {"X-Primotexto-ApiKey": key} | (headers or {}))  # type: ignore[arg-type]
+        answer = connection.getresponse()
+        said: dict[str, object] = json.loads(answer.read())
+    finally:
+        connection.close()
+    if answer.status >= 300:
+        raise LoadError(f"POST {path}: {answer.status} {said}")
+    return said
+
+
+def _empty_list(server: ChildServer, key: str) -> str:
+    return str(ask(server, key, "/v2/lists", '{"name": "Clients"}')["id"])
 
 
 def _write(file: Path, count: int) -> None:
@@ -63,27 +94,8 @@ def _import(server: ChildServer, key: str, list_: str, file: Path, count: int, c
     began, cpu = time.perf_counter(), server.cpu_seconds()
     with file.open("rb") as octets:
         headers = {"Content-Type": "text/csv", "Content-Length": str(file.stat().st_size)}
-        operation = _ask(server, key, f"/v2/lists/{list_}/import", octets, headers)
+        operation = ask(server, key, f"/v2/lists/{list_}/import", octets, headers)
     seconds = time.perf_counter() - began
     if operation["state"] != "DONE" or operation[counted] != count:
         raise LoadError(f"{count} rows were to be {counted}: {operation}")
     return Round(count, seconds, server.cpu_seconds() - cpu)
-
-
-def _ask(
-    server: ChildServer, key: str, path: str, body: object, headers: dict[str, str] | None = None
-) -> dict[str, object]:
-    connection = HTTPConnection(urlsplit(server.base_url).netloc, timeout=600)
-    try:
-        connection.request("POST", path, body, {"X-Primotexto-ApiKey": key} | (headers or {}))  # type: ignore[arg-type]
-        answer: dict[str, object] = json.loads(connection.getresponse().read())
-        return answer
-    finally:
-        connection.close()
-
-
-def _peak_mib(pid: int) -> int:
-    """The most memory that the process ever had (Linux)."""
-    found = re.search(r"VmHWM:\s+([0-9]+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) // 1024

@@ -19,10 +19,12 @@ from unittest.mock import patch
 
 import apsw
 
-from bench.accepts import TEXT, random_numbers, send_calls
+from bench.gateways import send_calls
 from bench.lookups import STATUS
-from bench.measure import CONNECTIONS, Bench, Round, Row
+from bench.measure import CONNECTIONS, Bench, Progress, Round, Row, Unit
 from bench.micro import NOW
+from bench.numbers import random_numbers
+from bench.servers import TEXT
 from chappe.api.app import create_app
 from chappe.api.server import make_server
 from chappe.api.services import Services
@@ -44,6 +46,7 @@ BATCH = 20
 
 
 async def each(bench: Bench) -> list[Row]:
+    """What the loop's thread does for a message, part by part."""
     count = bench.scale.loop_calls
     rows: list[Row] = []
     with TemporaryDirectory(dir=bench.folder) as name:
@@ -60,14 +63,12 @@ async def each(bench: Bench) -> list[Row]:
 
 
 async def _row(bench: Bench, what: str, run: Callable[[], Awaitable[float]], count: int) -> Row:
-    progress = bench.begin(what)
-    rounds = []
-    for number in range(bench.scale.rounds + 1):
-        seconds = await run()
-        if number:  # the first fills caches
-            rounds.append(Round(count, seconds))
-        progress(number / bench.scale.rounds)
-    return Row("loop", f"{what}, CPU of the loop's thread", rounds, per_call=True)
+    async def measure(number: int, progress: Progress) -> Round:
+        return Round(count, await run())
+
+    await run()  # fills caches
+    what = f"{what}, CPU of the loop's thread"
+    return Row("loop", what, await bench.rounds(what, measure, Unit.PER_CALL), Unit.PER_CALL)
 
 
 class _Transport(asyncio.Transport):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measure import Bench, Progress, Round, Row
+from bench.measure import Bench, Progress, Round, Row, Unit
 from chappe.connectors.translation import Writer, receipt_in
 from chappe.core.lifecycle import Journey, advance
 from chappe.core.message import (
@@ -52,6 +52,7 @@ class Micro:
 
 
 async def each(bench: Bench) -> list[Row]:
+    """Small functions, one by one."""
     return [_measure(micro, bench) for micro in MICROS]
 
 
@@ -63,7 +64,7 @@ def _measure(micro: Micro, bench: Bench) -> Row:
     for number in range(bench.scale.rounds):
         rounds.append(_time(micro, count))
         progress((number + 1) / bench.scale.rounds)
-    return Row("micro", micro.what, rounds, per_call=True)
+    return Row("micro", micro.what, rounds, Unit.PER_CALL)
 
 
 def _time(micro: Micro, count: int) -> Round:

@@ -1,4 +1,4 @@
-"""A real `chappe serve`, and a real `chappe simulate`, as child processes: for benchmarks and proofs."""
+"""A real `chappe serve` as a child process: for benchmarks and proofs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,30 @@ from chappe.loopback import free_port
 
 ACCOUNT = "proof"
 """The account of the keys that are created here."""
+TEXT = "Bonjour, votre commande est en route."
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its running children so far (Linux), to 10 ms."""
+    """User and system time of a process and all that it started, ended ones included, so far (Linux), to 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
     return own + sum(cpu_seconds(child) for child in children(pid))
+
+
+def memory_mib(pid: int) -> float:
+    """What a process and its children take (Linux), pages that they share counted once (PSS)."""
+    return _sum_mib(pid, "smaps_rollup", "Pss")
+
+
+def peak_mib(pid: int) -> float:
+    """The most that a process and its children ever took, each by itself (Linux)."""
+    return _sum_mib(pid, "status", "VmHWM")
+
+
+def _sum_mib(pid: int, file: str, field: str) -> float:
+    found = re.search(rf"{field}:\s+([0-9]+) kB", Path(f"/proc/{pid}/{file}").read_text())
+    assert found is not None
+    return int(found[1]) / 1024 + sum(_sum_mib(child, file, field) for child in children(pid))
 
 
 def children(pid: int) -> list[int]:
@@ -34,10 +51,13 @@ def children(pid: int) -> list[int]:
 class ChildServer:
     """Starts, kills and starts again a server on the same database and address."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], config: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], config: Path | None = None, database: str | None = None
+    ) -> None:
+        """`database` is a file in the folder unless given."""
         self.folder = folder
         self.base_url = f"http://127.0.0.1:{free_port()}"
-        self.database = f"sqlite:///{folder / 'chappe.db'}"
+        self.database = database or f"sqlite:///{folder / 'chappe.db'}"
         self.log = folder / "server.log"
         self._settings = settings
         self._config = config
@@ -114,40 +134,3 @@ class ChildServer:
     def _chappe(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "chappe", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-class ChildSimulator:
-    """An operator in a process of its own. `mood` is the TOML of its habits; `port` is where it listens."""
-
-    def __init__(self, folder: Path, mood: str = "") -> None:
-        self.log = folder / "simulator.log"
-        self.port = 0
-        self._mood = folder / "mood.toml"
-        self._mood.write_text(mood)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        """Returns once it listens. Raises RuntimeError when it ends instead."""
-        with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "chappe", "simulate", "--listen", "127.0.0.1:0", "--mood", str(self._mood)]
-            self._process = subprocess.Popen(
-                command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=log, stderr=log
-            )
-        for _ in range(600):
-            said = re.search(r"listens on 127\.0\.0\.1:([0-9]+)", self.log.read_text())
-            if said:
-                self.port = int(said[1])
-                return
-            if self._process.poll() is not None:
-                break
-            await asyncio.sleep(0.05)
-        raise RuntimeError(f"the simulator does not listen:\n{self.log.read_text()[-2000:]}")
-
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(10)
-
-    def cpu_seconds(self) -> float:
-        assert self._process is not None, "start it first"
-        return cpu_seconds(self._process.pid)

@@ -5,86 +5,66 @@ All of them are started first and then take turns, round after round, so that wh
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import AsyncExitStack
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.gateways import Chappe, Gateway, Kannel, Setting, kannel_is_here
-from bench.generator import Generators, LoadError
-from bench.measure import Bench, Progress, Round, Row
+from bench.lives import running
+from bench.measure import Bench, Goal, Row
 
-LONGEST_TAIL_SECONDS = 60
-WARM_UP = -1
-"""The seed of what is not counted: caches fill, and connections are opened."""
+
+@dataclass(slots=True, frozen=True)
+class Contender:
+    """A row of a comparison; its ratio is that of the first row to it."""
+
+    setting: Setting
+    kannel: str | None = None
+    """The configuration in `kannel/`; None: Chappe."""
+    goals: Sequence[Goal] = ()
+    by_cpu: bool = False
+
+    def make(self, folder: Path) -> Gateway:
+        folder.mkdir()
+        return Chappe(self.setting, folder) if self.kannel is None else Kannel(self.setting, folder, self.kannel)
+
+
+UNDISTURBED = Goal(0.9, "ratio", at_least=True)
+"""Of what is ours in other circumstances: the first row costs no less than nine tenths of it."""
+WITH_CALLBACKS: Mapping[str, Contender] = {
+    "Chappe, life and two webhooks": Contender(Setting(), goals=[Goal(0.33, "cpu")]),
+    "Chappe, peers that delay ACKs": Contender(Setting(prompt=False), goals=[UNDISTURBED], by_cpu=True),
+    "Chappe, receipts at once": Contender(Setting(receipt_seconds=0), goals=[UNDISTURBED], by_cpu=True),
+    "Kannel at its best": Contender(Setting(), "at_its_best", [Goal(1.5, "ratio", at_least=True)]),
+    "Kannel as found": Contender(Setting(prompt=False), "as_found", [Goal(3, "ratio", at_least=True)]),
+}
+BARE: Mapping[str, Contender] = {
+    "Chappe, life without webhooks": Contender(Setting(callbacks=False), goals=[Goal(0.18, "cpu")]),
+    "Kannel at its best, submits alone": Contender(
+        Setting(callbacks=False), "at_its_best", [Goal(0.7, "ratio", at_least=True)]
+    ),
+}
 
 
 async def with_callbacks(bench: Bench) -> list[Row]:
     """Whole lives with two webhooks, beside Kannel's."""
-    with TemporaryDirectory(dir=bench.folder) as name:
-        folders = (Path(name) / str(number) for number in range(10))
-        gateways: list[Gateway] = [
-            Chappe(Setting("Chappe, life and two webhooks"), _made(next(folders))),
-            Chappe(Setting("Chappe, peers that delay ACKs", prompt=False), _made(next(folders))),
-            Chappe(Setting("Chappe, receipts at once", receipt_seconds=0), _made(next(folders))),
-        ]
-        if kannel_is_here():
-            best = Setting("Kannel at its best")
-            gateways.append(Kannel(best, _made(next(folders)), "at_its_best"))
-            found = Setting("Kannel as found", prompt=False)
-            gateways.append(Kannel(found, _made(next(folders)), "as_found"))
-        return await _in_turn(bench, gateways, "versus-callbacks")
+    return await _in_turn(bench, "versus-callbacks", WITH_CALLBACKS)
 
 
 async def bare(bench: Bench) -> list[Row]:
     """Whole lives without webhooks, beside Kannel's submits in memory, which have no receipts."""
-    with TemporaryDirectory(dir=bench.folder) as name:
-        gateways: list[Gateway] = [
-            Chappe(Setting("Chappe, life without webhooks", callbacks=False), _made(Path(name) / "c"))
-        ]
-        if kannel_is_here():
-            setting = Setting("Kannel at its best, submits alone", callbacks=False)
-            gateways.append(Kannel(setting, _made(Path(name) / "k"), "at_its_best"))
-        return await _in_turn(bench, gateways, "versus-bare")
+    return await _in_turn(bench, "versus-bare", BARE)
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-async def _in_turn(bench: Bench, gateways: list[Gateway], part: str) -> list[Row]:
-    rounds: list[list[Round]] = [[] for _ in gateways]
-    async with AsyncExitStack() as running:
-        for gateway in gateways:
-            running.callback(gateway.stop)
-            await gateway.start()
-            await _live(gateway, bench.scale.lives // 10, WARM_UP, bench.begin("warming up"))
-        for number in range(bench.scale.turns):
-            for found, gateway in zip(rounds, gateways, strict=True):
-                progress = bench.begin(gateway.setting.what)
-                found.append(await _live(gateway, bench.scale.lives, number, progress))
-    first = Row(part, gateways[0].setting.what, rounds[0])
-    others = zip(gateways[1:], rounds[1:], strict=True)
-    return [first, *(Row(part, gateway.setting.what, found, beside=first) for gateway, found in others)]
-
-
-async def _live(gateway: Gateway, count: int, seed: int, progress: Progress) -> Round:
-    before = gateway.over()
-    calls = gateway.calls(count, seed)
-    async with Generators(gateway.base_url, gateway.key, calls, expect=gateway.accepts_with) as load:
-        began, cpu, peers_cpu = time.perf_counter(), gateway.cpu_seconds(), _peers_cpu(gateway)
-        load_cpu = await load.run(lambda done: progress(done / 2))
-        give_up = time.monotonic() + LONGEST_TAIL_SECONDS
-        while (over := gateway.over() - before) < count:
-            progress(0.5 + over / count / 2)
-            if time.monotonic() > give_up:
-                raise LoadError(f"{gateway.setting.what}: {count} lives were to end, and {over} did")
-            await asyncio.sleep(0.01)
-        seconds = time.perf_counter() - began
-        return Round(count, seconds, gateway.cpu_seconds() - cpu, load_cpu, _peers_cpu(gateway) - peers_cpu)
-
-
-def _peers_cpu(gateway: Gateway) -> float:
-    return gateway.operator.cpu_seconds() + gateway.receiver.cpu_seconds()
+async def _in_turn(bench: Bench, part: str, contenders: Mapping[str, Contender]) -> list[Row]:
+    here = {what: one for what, one in contenders.items() if one.kannel is None or kannel_is_here()}
+    with TemporaryDirectory(dir=bench.folder) as folder:
+        gateways = [one.make(Path(folder) / str(number)) for number, one in enumerate(here.values())]
+        async with running(bench, gateways) as measures:
+            found = await bench.in_turn(dict(zip(here, measures, strict=True)), bench.scale.turns)
+    rows: list[Row] = []
+    for what, one in here.items():
+        first = rows[0] if rows else None
+        rows.append(Row(part, what, found[what], beside=first, by_cpu=one.by_cpu, goals=one.goals))
+    return rows

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import apsw
 
-from bench.accepts import send_calls
-from bench.generator import Generators
+from bench.gateways import send_calls
+from bench.generator import Generator
 from bench.servers import ChildServer
 from chappe.loopback import free_port
 from chappe.simulator import Mood, Simulator
@@ -84,7 +84,7 @@ async def _measure(folder: Path, case: Case, seconds: float, lead: float, findin
     await server.start()
     try:
         report(f"{case.name}: queueing {count} messages")
-        async with Generators(server.base_url, key, send_calls(count, seed=1)) as load:
+        async with Generator(server.base_url, key, send_calls(count, seed=1)) as load:
             await load.run(lambda done: None)
         await operator.start(port=port)
         while not operator.counts["accepted"]:

@@ -120,6 +120,12 @@ class PostgresServer:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that the others are children of, while it runs."""
+        assert self._process is not None, "start it first"  # noqa: S101 - misuse
+        return self._process.pid
+
     def create(self) -> None:
         """An empty database of its own, as a primary that is not started yet."""
         password = self._folder / "password"

@@ -367,7 +367,8 @@ senders = ["SHOP"]
 through = [{ operator = "orange", weight = 7 }, { operator = "sfr", priority = 2 }]
 
 [routes.live]
-through = ["sfr"]
+shift = true
+through = [{ operator = "sfr", weight = 1 }, { operator = "orange", weight = 2 }]
 
 [routes.abroad]
 prefixes = ["+32"]
@@ -385,7 +386,7 @@ through = ["orange"]
         senders=("SHOP",),
     )
     assert settings.rules == [otp, Route("abroad", (Member("orange"),), prefixes=("+32",))]
-    assert settings.live == Route(LIVE, (Member("sfr"),))
+    assert settings.live == Route(LIVE, (Member("sfr", 1, 1), Member("orange", 1, 2)), shift=True)
 
 
 def test_what_takes_no_route_leaves_through_all_operators(config: Path) -> None:
@@ -413,10 +414,14 @@ def test_what_takes_no_route_leaves_through_all_operators(config: Path) -> None:
             "[routes.a]\nthrough = ['sfr']\nfamilies = ['sms']",
             'chappe.toml: routes.a.families must be "notification" and "marketing"',
         ),
+        (
+            "[routes.a]\nshift = true\nthrough = [{ operator = 'orange', weight = 1 }, 'sfr']",
+            "chappe.toml: routes.a.shift: shift moves weights, and through has no two operators of one priority",
+        ),
         ("[routes.a]\nvia = ['sfr']", "chappe.toml: routes.a.via: no such setting"),
         (
             "[routes.live]\nthrough = ['sfr']\nsenders = ['SHOP']",
-            "chappe.toml: routes.live.through: through is all that [routes.live] may say",
+            "chappe.toml: routes.live.through: through and shift are all that [routes.live] may say",
         ),
         ("[routes.simulator]\nthrough = ['sfr']", "chappe.toml: routes.simulator.through: a route's name"),
         ("routes = 1", "chappe.toml: routes are tables, one [routes.NAME] for each"),

@@ -52,6 +52,7 @@ from chappe.flow.live import Live
 from chappe.flow.notify import Notifier
 from chappe.flow.rates import Rates
 from chappe.flow.settle import Settlement
+from chappe.flow.shifting import Shifter
 from chappe.flow.steering import Helm
 from chappe.notifier.child import Child
 from chappe.notifier.pipe import Start
@@ -169,6 +170,7 @@ class Node:
         """Not ours any more, until they are silent."""
         self._told: dict[str, Told] = {}
         self._helm: Helm | None = None
+        self._shifter: Shifter
         self._leases: Leases
         self._hold: Watch
         self._server: Server
@@ -252,6 +254,7 @@ class Node:
         self._shared = list(self._operators)
         self._operators[simulator] = _to_simulator(simulator, settings, simulator_port)
         self._routes = [*settings.rules, settings.live, Route(SIMULATOR, (Member(simulator),))]
+        self._shifter = Shifter(self.store, self._routes, _now_ms)
         self._leases = Leases(
             self.store,
             Holder(node, secrets.token_hex(8)),
@@ -274,6 +277,7 @@ class Node:
         await self._leases.beat()
         self._run_for_ever("leases", self._leases.run())
         self._run_for_ever("helm", self._helm.run())
+        self._run_for_ever("shifts", self._shifter.run())
 
     async def _start_answering(self, host: str, port: int, live_route: str) -> None:
         settings = self.settings
@@ -425,7 +429,7 @@ class Node:
 
     def _portions(self, name: str) -> Sequence[Portion]:
         """What this connector may take at the moment."""
-        routes = [*self._routes, *self._orphans]
+        routes = [self._shifter.shifted(route) for route in (*self._routes, *self._orphans)]
         return own_portions(routes, name) + portions(routes, name, self._able())
 
     def _able(self) -> set[str]:

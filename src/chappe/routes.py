@@ -44,13 +44,20 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     accounts: _Texts = ()
     """By name."""
     senders: _Texts = ()
+    shift: bool = False
+    """Weight moves from operators whose receipts come late to the others, and back."""
 
     def __post_init__(self) -> None:
         names = [member.operator for member in self.members]
         if len(set(names)) < len(names):
             raise ValueError("through names an operator twice")
         if self.name == LIVE and self.conditions != ((),) * len(self.conditions):
-            raise ValueError(f"through is all that [routes.{LIVE}] may say: it is for what no other route is for")
+            raise ValueError(
+                f"through and shift are all that [routes.{LIVE}] may say: it is for what no other route is for"
+            )
+        weighted = [member.priority for member in self.members if member.weight]
+        if self.shift and len(set(weighted)) == len(weighted):
+            raise ValueError("shift moves weights, and through has no two operators of one priority with weights")
 
     @property
     def conditions(self) -> tuple[tuple[str, ...], ...]:
@@ -63,4 +70,6 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def route(self) -> Route:
         members = tuple(Member(one.operator, one.priority, one.weight) for one in self.members)
         families = tuple(Family[name.upper()] for name in self.families)
-        return Route(self.name, members, self.prefixes, families, self.categories, self.accounts, self.senders)
+        return Route(
+            self.name, members, self.prefixes, families, self.categories, self.accounts, self.senders, self.shift
+        )

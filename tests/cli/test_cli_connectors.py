@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from chappe.cli import main
 from chappe.core.deliveries import Lately
 from chappe.core.figures import Figures
+from chappe.core.shifting import Shift
 from chappe.storage.opening import open_store
 
 pytest_plugins = ("cli_fixtures",)
@@ -153,3 +154,33 @@ def test_watched_table_is_shown_again(cli: CliRunner, monkeypatch: pytest.Monkey
     monkeypatch.setattr(time, "sleep", wait)
     result = run(cli, "--watch")
     assert (result.stdout.count("CONNECTOR"), waits) == (2, [import_module("chappe.cli.connectors").WATCH_SECONDS] * 2)
+
+
+def test_routes_are_shown_with_their_weights_and_why_they_moved(cli: CliRunner) -> None:
+    with Path("chappe.toml").open("a") as settings:
+        settings.write(
+            "[routes.live]\nshift = true\nthrough = [{ operator = 'orange', weight = 70 },"
+            " { operator = 'sfr', weight = 30 }]\n"
+        )
+
+    async def move() -> None:
+        store = await open_store("sqlite:///chappe.db", beside=True)
+        await store.shift(
+            Shift("live", 0, {"orange": 70, "sfr": 30}, {"orange": 60, "sfr": 40}, "orange is slow"), None
+        )
+        await store.close()
+
+    def routes(*arguments: str) -> str:
+        return cli.invoke(main, ["routes", *arguments], catch_exceptions=False).stdout
+
+    assert routes().splitlines() == ["live", "  orange  priority 1, weight 70", "  sfr  priority 1, weight 30"]
+    asyncio.run(move())
+    assert routes().splitlines()[:3] == [
+        "live",
+        "  orange  priority 1, weight 60 (set: 70)",
+        "  sfr  priority 1, weight 40 (set: 30)",
+    ]
+    assert routes().splitlines()[3].endswith("  orange is slow")
+    [live] = json.loads(routes("--json"))
+    assert live["through"][0] == {"operator": "orange", "priority": 1, "weight": 60, "set": 70}
+    assert live["moves"] == [{"at": 0, "weights": {"orange": 60, "sfr": 40}, "why": "orange is slow"}]

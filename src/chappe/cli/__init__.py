@@ -19,6 +19,7 @@ from chappe.cli.hours import hours
 from chappe.cli.links import links
 from chappe.cli.optouts import optouts
 from chappe.cli.receipts import receipts
+from chappe.cli.routes import routes
 from chappe.cli.server import demo, serve, simulate
 from chappe.cli.texts import preview
 from chappe.cli.webhooks import webhooks
@@ -41,6 +42,7 @@ for command in (
     limits,
     hours,
     connectors,
+    routes,
     receipts,
     webhooks,
     optouts,

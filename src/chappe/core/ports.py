@@ -60,6 +60,7 @@ from chappe.core.orphans import LearntForm, Orphan, Search
 from chappe.core.personalise import FieldType
 from chappe.core.routing import Portion
 from chappe.core.rules import Entry, Listing
+from chappe.core.shifting import Shift
 from chappe.core.steering import Shown, Steered, Told
 from chappe.core.webhooks import Notifying, Telling
 
@@ -225,6 +226,15 @@ class Steering(Protocol):
 
     async def show(self, node: str, figures: Mapping[str, Figures], now: int) -> None:
         """What a node's connectors do at the moment, in the place of all that it showed before."""
+        ...
+
+    async def shift(self, shift: Shift, last: int | None) -> bool:
+        """Stores a move of a route's weights, if the route's last one is still that of the time `last` (None: there was
+        none): of nodes that decide at the same moment one does. Drops moves that are older than `SHIFTS_KEPT_MS`."""
+        ...
+
+    async def list_shifts(self, route: str, limit: int) -> list[Shift]:
+        """The last ones, the newest first."""
         ...
 
     async def measure(self, now: int) -> Mapping[str, Lately]:

@@ -49,6 +49,8 @@ class Route:
     categories: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     senders: tuple[str, ...] = ()
+    shift: bool = False
+    """Its weights follow what is measured: see `shifting`."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -59,3 +59,35 @@ CROSS JOIN LATERAL (
         LIMIT p.most
     ) found
 ) d;
+
+-- name: last_shift
+SELECT d.at
+FROM unnest($1::text[]) AS p(route)
+CROSS JOIN LATERAL (
+    SELECT s.at
+    FROM shift s
+    WHERE s.route = p.route
+    ORDER BY s.id DESC
+    LIMIT 1
+) d;
+
+-- name: insert_shift
+INSERT INTO shift (route, at, set_weights, weights, why)
+SELECT *
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[]);
+
+-- name: drop_shifts
+DELETE FROM shift s
+USING unnest($1::text[], $2::bigint[]) AS p(route, before)
+WHERE s.route = p.route AND s.at < p.before;
+
+-- name: list_shifts
+SELECT p.n, d.at, d.set_weights, d.weights, d.why
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS p(route, most, n)
+CROSS JOIN LATERAL (
+    SELECT s.at, s.set_weights, s.weights, s.why
+    FROM shift s
+    WHERE s.route = p.route
+    ORDER BY s.id DESC
+    LIMIT p.most
+) d;

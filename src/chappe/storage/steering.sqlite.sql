@@ -46,3 +46,25 @@ FROM (
     WHERE q.route = $1 AND q.class = l.class AND q.account = l.account AND q.due_at <= $2
     LIMIT $3
 );
+
+-- name: last_shift
+SELECT at
+FROM shift
+WHERE route = $1
+ORDER BY id DESC
+LIMIT 1;
+
+-- name: insert_shift
+INSERT INTO shift (route, at, set_weights, weights, why)
+VALUES ($1, $2, $3, $4, $5);
+
+-- name: drop_shifts
+DELETE FROM shift
+WHERE route = $1 AND at < $2;
+
+-- name: list_shifts
+SELECT at, set_weights, weights, why
+FROM shift
+WHERE route = $1
+ORDER BY id DESC
+LIMIT $2;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from store_scene import HOUR, MINUTE, NOW, OTHER_NUMBER, SECOND, Scene, a_receipt, refused
 
@@ -9,6 +11,7 @@ from chappe.core.deliveries import Lately
 from chappe.core.figures import Figures
 from chappe.core.message import Treatment, Verdict
 from chappe.core.ports import Store
+from chappe.core.shifting import SHIFTS_KEPT_MS, Shift
 from chappe.core.steering import Shown, Steered, Told
 from chappe.storage import steering
 
@@ -93,3 +96,33 @@ async def test_what_came_of_submits_is_measured_where_it_is_settled(scene: Scene
     assert measured == {
         "operator": Lately(2, 1, {"FAILED": 1}, {"0x0b": 1}, (992, 992), (4_864, 4_864)),
     }
+
+
+# --- moves of weights ----------------------------------------------------------------------------------
+
+
+def a_shift(at: int, route: str = "live") -> Shift:
+    return Shift(route, at, {"orange": 70, "sfr": 30}, {"orange": 60, "sfr": 40}, "orange is slow")
+
+
+async def test_moves_are_kept_with_their_reasons_the_newest_first(store: Store) -> None:
+    assert await store.list_shifts("live", 5) == []
+    assert await store.shift(a_shift(NOW), None)
+    assert await store.shift(a_shift(NOW + MINUTE), NOW)
+    assert await store.shift(a_shift(NOW, "otp"), None)
+    assert await store.list_shifts("live", 5) == [a_shift(NOW + MINUTE), a_shift(NOW)]
+    assert await store.list_shifts("live", 1) == [a_shift(NOW + MINUTE)]
+
+
+async def test_of_two_nodes_that_decide_at_once_one_makes_the_move(store: Store) -> None:
+    made = await asyncio.gather(*(store.shift(a_shift(NOW + n), None) for n in range(4)))
+    assert sorted(made) == [False, False, False, True]
+    assert len(await store.list_shifts("live", 5)) == 1
+    assert not await store.shift(a_shift(NOW + MINUTE), NOW + MINUTE)
+
+
+async def test_old_moves_are_dropped_when_another_is_made(store: Store) -> None:
+    await store.shift(a_shift(NOW), None)
+    later = NOW + SHIFTS_KEPT_MS + 1
+    assert await store.shift(a_shift(later), NOW)
+    assert await store.list_shifts("live", 5) == [a_shift(later)]

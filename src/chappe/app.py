@@ -39,7 +39,7 @@ from chappe.core.figures import Figures, limit_sentence
 from chappe.core.message import Event, Holder, Inbound, Question, Submission
 from chappe.core.ports import Store
 from chappe.core.routing import LIVE, SIMULATOR, VIA, Member, Portion, Route, elsewhere, own_portions, portions
-from chappe.core.steering import Steered, Told
+from chappe.core.steering import Steered, StoredConnector, Told
 from chappe.core.targets import parse_networks
 from chappe.customers.server import CustomerServer
 from chappe.flow import inbound, sweep
@@ -51,11 +51,13 @@ from chappe.flow.lease import Leases
 from chappe.flow.live import Live
 from chappe.flow.notify import Notifier
 from chappe.flow.rates import Rates
+from chappe.flow.roster import Roster
 from chappe.flow.settle import Settlement
 from chappe.flow.shifting import Shifter
 from chappe.flow.steering import Helm
 from chappe.notifier.child import Child
 from chappe.notifier.pipe import Start
+from chappe.operators import join
 from chappe.settings import Settings
 from chappe.simulator import Mood, Simulator, load_mood
 from chappe.storage.opening import hold, open_store
@@ -157,25 +159,28 @@ class Node:
         """Where customers bind."""
         self.store: Store
         self.simulator: Simulator
-        self._operators: dict[str, SmppSettings] = {}
-        """Connector → its settings."""
+        self._operators = join(settings, ())
+        self._roster: Roster
+        self._own: SmppSettings | None = None
+        """The simulator's connector, which is no other node's."""
+        self._wanted: Mapping[str, SmppSettings] = {}
+        """Connector → the settings it ought to have."""
         self._routes: list[Route] = []
         """Those of the settings, and `live` for what takes none of them, by all operators if it has no table."""
         self._orphans: list[Route] = []
         """On which something waits although no rule is left that says for whom: it leaves as from `live`."""
-        self._shared: list[str] = []
-        """Those that the nodes share."""
         self._lines: dict[str, _Line] = {}
         self._lost: list[_Line] = []
         """Not ours any more, until they are silent."""
         self._told: dict[str, Told] = {}
         self._helm: Helm | None = None
         self._shifter: Shifter
-        self._leases: Leases
+        self._leases: Leases | None = None
         self._hold: Watch
         self._server: Server
         self._live = Live()
         self._customers: CustomerServer | None = None
+        self._services: Services | None = None
         self._campaigns: Runner | None = None
         self._notifier: Notifier | None = None
         self._notifying: asyncio.Task[None] | None = None
@@ -217,17 +222,20 @@ class Node:
         await self.store.listen(self._wake)
         self._hold = Watch(self.store, self._wake_all)
         await self._hold.look()
-        live_route = LIVE if settings.operators else SIMULATOR
-        if live_route == SIMULATOR:
+        self._roster = Roster(self.store, _now_ms, on_changed=self._see_operators, has_ended=self._has_ended)
+        await self._roster.look()
+        self._operators.check_routes()
+        if self._operators.live_route == SIMULATOR:
             log.warning("NO OPERATOR IS CONFIGURED: every message goes to the built-in simulator, none to a phone")
-        elif settings.stop_mention is None and settings.mention is None:
+        elif settings.stop_mention is None and self._operators.settings.mention is None:
             log.warning("NO STOP MENTION: marketing leaves as it is written; set stop_mention")
         self.simulator = Simulator(_read_mood(settings.simulator_mood))
         stack.push_async_callback(_cancel, self._run_for_ever("hold", self._hold.run()))
         if settings.role != "api":
             await self._start_sending(f"{socket.gethostname()}:{port}" if settings.node is None else settings.node)
         if settings.role != "worker":
-            await self._start_answering(host, port, live_route)
+            await self._start_answering(host, port)
+        stack.push_async_callback(_cancel, self._run_for_ever("roster", self._roster.run()))
         await preparing
         log.info(
             "serving",
@@ -242,7 +250,7 @@ class Node:
         self._campaigns = Runner(
             self.store,
             node,
-            Installation(settings.mention, _token, settings.cut, settings.rules),
+            self._installation(),
             now_ms=_now_ms,
             wake=self._wake,
         )
@@ -250,15 +258,12 @@ class Node:
         self._run_for_ever("sweep", sweep.run(self.store, _now_ms, self._publish, self._wake_all))
         # Nodes that share a database have a simulator each, and each simulator its own ids.
         simulator = SIMULATOR if settings.database_path is not None else f"{SIMULATOR}@{node}"
-        self._operators = {operator.name: operator for operator in settings.operators}
-        self._shared = list(self._operators)
-        self._operators[simulator] = _to_simulator(simulator, settings, simulator_port)
-        self._routes = [*settings.rules, settings.live, Route(SIMULATOR, (Member(simulator),))]
-        self._shifter = Shifter(self.store, self._routes, _now_ms)
+        self._own = _to_simulator(simulator, settings, simulator_port)
+        self._shifter = Shifter(self.store, [*settings.rules, settings.live], _now_ms)
         self._leases = Leases(
             self.store,
             Holder(node, secrets.token_hex(8)),
-            self._shared,
+            (),
             own=[simulator],
             clock=time.monotonic,
             now_ms=_now_ms,
@@ -273,23 +278,24 @@ class Node:
         self._helm = Helm(
             self.store, node, _now_ms, on_steered=self._steer, on_queued=self._see_routes, figures=self._figures
         )
+        self._arrange()
         await self._helm.look()
         await self._leases.beat()
         self._run_for_ever("leases", self._leases.run())
         self._run_for_ever("helm", self._helm.run())
         self._run_for_ever("shifts", self._shifter.run())
 
-    async def _start_answering(self, host: str, port: int, live_route: str) -> None:
-        settings = self.settings
-        services = Services(
+    async def _start_answering(self, host: str, port: int) -> None:
+        settings, joined = self.settings, self._operators.settings
+        services = self._services = Services(
             store=self.store,
             now_ms=_now_ms,
-            live_route=live_route,
+            live_route=self._operators.live_route,
             public_url=settings.public_url,
             links_url=settings.links_url,
             default_validity_ms=settings.default_validity_seconds * 1000,
             routes=settings.rules,
-            cut=settings.cut,
+            cut=joined.cut,
             wake=self._wake,
             readiness=self._readiness,
             token=_token,
@@ -297,8 +303,8 @@ class Node:
             rates=Rates(time.monotonic, None if settings.database_path else self.store, _now_ms),
             live=self._live,
             webhook_networks=parse_networks(settings.webhook_networks),
-            stop_mention=settings.mention,
-            rate=_rate_of(settings.operators),
+            stop_mention=joined.mention,
+            rate=_rate_of(joined.operators),
             wake_campaigns=self._wake_campaigns,
         )
         certificate: Certificate | None = None
@@ -315,8 +321,7 @@ class Node:
         self._stack.callback(self._live.close)
         scheme = "http" if certificate is None else "https"
         self.base_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._server.port}"
-        if services.public_url is None and live_route == SIMULATOR:
-            services.public_url = self.base_url
+        self._tell_services(services)
         # The one host whose links the simulator may open: the text is a caller's, and so is any other host in it.
         self.simulator.links_host = urlsplit(services.links_base or self.base_url).netloc
 
@@ -353,7 +358,9 @@ class Node:
 
     def _take(self, name: str, epoch: int) -> None:
         """Runs a connector that is ours now, and keeps it busy from its route."""
-        operator = self._operators[name]
+        operator = self._wanted.get(name)
+        if operator is None or self._leases is None:
+            return  # removed: that nobody else had it is all that was to be known
         settlement = Settlement(self.store, _now_ms, self._publish, partial(self._elsewhere, name))
         connector = SmppConnector(
             operator,
@@ -392,8 +399,7 @@ class Node:
         for line in self._lines.values():
             told = self._told.get(line.name, Told.RUN)
             if told is Told.DRAIN:
-                if line.ending is None:
-                    line.ending = self._run_for_ever(f"drain {line.name}", self._end(line))
+                self._begin_to_end(line)
             elif told is Told.PAUSE and not line.connector.paused:
                 line.connector.pause()
                 log.info("paused", extra={"connector": line.name})
@@ -401,6 +407,10 @@ class Node:
                 line.connector.resume()
                 log.info("resumed", extra={"connector": line.name})
         self._assign()
+
+    def _begin_to_end(self, line: _Line) -> None:
+        if line.ending is None:
+            line.ending = self._run_for_ever(f"drain {line.name}", self._end(line))
 
     async def _end(self, line: _Line) -> None:
         """Drains with the lease kept, so that what has no answer yet is nobody's doubt meanwhile."""
@@ -410,14 +420,75 @@ class Node:
         if self._lines.get(line.name) is not line:
             return  # lost, or the server stops: whoever does that is ending it too
         del self._lines[line.name]
-        if self._told.get(line.name) is not Told.DRAIN and self._leases.holds(line.name):
+        if self._told.get(line.name) is not Told.DRAIN and line.leases.holds(line.name):
             self._take(line.name, line.epoch)
         self._assign()
 
     def _assign(self) -> None:
-        """What the nodes share: all but those that are drained; a lease lasts until the drain ends."""
-        drained = {name for name, told in self._told.items() if told is Told.DRAIN and name not in self._lines}
-        self._leases.assign([name for name in self._shared if name not in drained])
+        """What the nodes share: all but those that are drained; a lease lasts until the drain ends.
+
+        One that was removed is shared until a node has it and nothing is left to do: what an earlier holder has left
+        without an answer, when it died, becomes doubts by that.
+        """
+        if self._leases is None or self._own is None:
+            return
+        here = self._here
+        names = [name for name in self._wanted if name in here]
+        kept = dict.fromkeys([*names, *self._operators.leaving, *self._lines])
+        self._leases.assign([name for name in kept if name != self._own.name])
+
+    # --- operators that come, change and go ---
+
+    def _see_operators(self, stored: Sequence[StoredConnector]) -> None:
+        before, self._operators = self._operators, join(self.settings, stored)
+        for name, why in self._operators.wrong.items():
+            if before.wrong.get(name) != why:
+                log.error("added operator is left out", extra={"connector": name, "reason": why})
+        for route in self._operators.unserved:
+            log.warning("no operator is left for a route: what takes it waits", extra={"route": route})
+        if self._services is not None:
+            if (before.live_route, self._operators.live_route) == (SIMULATOR, LIVE):
+                log.warning("THE FIRST OPERATOR: live keys write to phones from now on, no longer to the simulator")
+            self._tell_services(self._services)
+        if self._campaigns is not None:
+            self._campaigns.installation = self._installation()
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Connectors and routes as the operators want them."""
+        if self._own is None:
+            return
+        joined = self._operators.settings
+        self._wanted = {operator.name: operator for operator in (*joined.operators, self._own)}
+        self._routes = [*joined.rules, joined.live, Route(SIMULATOR, (Member(self._own.name),))]
+        self._orphans = [replace(joined.live, name=route.name) for route in self._orphans]
+        for line in self._lines.values():
+            wanted, has = self._wanted.get(line.name), line.connector.settings
+            if line.ending is not None or wanted == has:
+                continue
+            if wanted is None or not has.differs_live(wanted):
+                self._begin_to_end(line)
+            else:
+                line.connector.adjust(wanted)
+                changed = {"window": wanted.window, "rate": wanted.rate, "burst": wanted.burst}
+                log.info("changed", extra={"connector": line.name, **changed})
+        self._assign()
+        self._wake_all()
+
+    def _tell_services(self, services: Services) -> None:
+        joined, services.live_route = self._operators.settings, self._operators.live_route
+        services.cut, services.stop_mention, services.rate = joined.cut, joined.mention, _rate_of(joined.operators)
+        is_only_simulated = services.live_route == SIMULATOR and self.base_url
+        services.public_url = self.settings.public_url or (self.base_url if is_only_simulated else None)
+
+    def _installation(self) -> Installation:
+        joined = self._operators.settings
+        return Installation(joined.mention, _token, joined.cut, joined.rules)
+
+    def _has_ended(self, name: str) -> bool:
+        """A removed connector that this node has, and has nothing to do for any more."""
+        gone = name in self._operators.leaving and name not in self._lines
+        return gone and self._leases is not None and self._leases.holds(name)
 
     def _figures(self) -> Mapping[str, tuple[Sequence[str], Figures]]:
         return {
@@ -434,17 +505,19 @@ class Node:
 
     def _able(self) -> set[str]:
         """The connectors, of all nodes, that take messages."""
-        able = {line.name for line in self._lines.values() if line.connector.able and self._leases.holds(line.name)}
+        able = {line.name for line in self._lines.values() if line.connector.able and line.leases.holds(line.name)}
         return able if self._helm is None else able | self._helm.able_elsewhere
 
     def _elsewhere(self, name: str) -> Mapping[str, Sequence[str]]:
         """Who could take what this connector refuses."""
-        return elsewhere([*self._routes, *self._orphans], name, self._able(), self._away)
+        routes = [*self._routes, *self._orphans]
+        members = {member.connector for route in routes for member in route.members}
+        return elsewhere(routes, name, self._able(), members - self._here)
 
     @property
-    def _away(self) -> set[str]:
-        """Those that were told to stay away."""
-        return {name for name, told in self._told.items() if told is Told.DRAIN}
+    def _here(self) -> set[str]:
+        """Those that there are and that were not told to stay away."""
+        return {name for name in self._wanted if self._told.get(name) is not Told.DRAIN}
 
     def _routes_of(self, name: str) -> list[str]:
         return [
@@ -457,10 +530,11 @@ class Node:
         ]
 
     def _see_routes(self, queued: Sequence[str]) -> None:
-        known = {route.name for route in self._routes} | {VIA + name for name in self._operators.keys() - self._away}
+        own = (portion.route for name in self._here for portion in own_portions(self._routes, name))
+        known = {route.name for route in self._routes}.union(own)
         orphans = [name for name in queued if name not in known and not name.startswith(PAUSED)]
         if orphans != [route.name for route in self._orphans]:
-            self._orphans = [replace(self.settings.live, name=name) for name in orphans]
+            self._orphans = [replace(self._operators.settings.live, name=name) for name in orphans]
             if orphans:
                 log.warning(
                     "nobody is set to take these routes: what waits leaves as from live", extra={"routes": orphans}
@@ -559,6 +633,7 @@ class Node:
                 name: "bound" if line.connector.bound else "unbound" for name, line in sorted(self._lines.items())
             },
             "limits": {name: limit_sentence(of) for name, of in sorted(figures.items())},
+            "unserved": self._operators.unserved,
         }
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -115,11 +115,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
             raise ValueError(f"{given} needs {missing} beside it")
-        known = {operator.name for operator in self.operators}
-        for route in self.routes:
-            unknown = [member.operator for member in route.members if member.operator not in known]
-            if unknown:
-                raise ValueError(f"routes.{route.name}.through: there is no operator {unknown[0]}")
         ways = {operator.long_messages[:3]: operator.name for operator in self.operators}  # udh8 and udh16 are one
         if len(ways) > 1:
             raise ValueError(
@@ -196,6 +191,19 @@ def load_settings(
     return _build(Settings, own, "settings", {"operators": tuple(operators), "routes": tuple(routes)})
 
 
+def read_operator(
+    name: str, kept: Mapping[str, object], options: Mapping[str, str]
+) -> tuple[SmppSettings, Mapping[str, object]]:
+    """An operator that is not in the file: of what the database keeps of it, changed by what a command was given, as
+    texts by the names of settings. Also returns what is to be kept of it then. Raises SettingsError."""
+    given = {key: _Given(value, f"operator {name}: {key}", is_text=False) for key, value in kept.items()}
+    given |= {key: _Given(value, f"--{key.replace('_', '-')}") for key, value in options.items()}
+    _check_name("operators", name, "NAME")
+    operator = _build(SmppSettings, given, f"operator {name}", {"name": name})
+    values: Mapping[str, object] = msgspec.to_builtins(operator)
+    return operator, {key: values[key] for key in given}
+
+
 # --- where settings come from ------------------------------------------------------------------------
 
 
@@ -270,13 +278,16 @@ def _tables(given: Mapping[_Path, _Given], kind: str, type_: type[T]) -> Iterabl
         if len(path) == 3 and path[0] == kind:
             tables.setdefault(path[1], {})[path[2]] = entry
     for name, table in tables.items():
-        if name == "simulator" or not re.fullmatch("[a-z][a-z0-9-]{0,31}", name):
-            where = next(iter(table.values())).origin
-            raise SettingsError(
-                f"{where}: {_KINDS[kind]}'s name is made of lower-case letters, digits and hyphens, begins with a "
-                f'letter and is not "simulator", not {name!r}'
-            )
+        _check_name(kind, name, next(iter(table.values())).origin)
         yield _build(type_, table, f"{kind.removesuffix('s')} {name}", {"name": name})
+
+
+def _check_name(kind: str, name: str, where: str) -> None:
+    if name == "simulator" or not re.fullmatch("[a-z][a-z0-9-]{0,31}", name):
+        raise SettingsError(
+            f"{where}: {_KINDS[kind]}'s name is made of lower-case letters, digits and hyphens, begins with a "
+            f'letter and is not "simulator", not {name!r}'
+        )
 
 
 def _build(kind: type[T], given: Mapping[str, _Given], what: str, already: Mapping[str, object]) -> T:
@@ -300,9 +311,7 @@ def _build(kind: type[T], given: Mapping[str, _Given], what: str, already: Mappi
 
 
 def _convert(name: str, entry: _Given, hint: Any) -> object:
-    given = entry.value
-    if entry.is_text and get_args(hint)[:1] == (tuple[str, ...],):
-        given = [piece.strip() for piece in str(given).split(",")]
+    given = _in_pieces(str(entry.value), hint) if entry.is_text else entry.value
     try:
         value: object = msgspec.convert(given, hint, strict=not entry.is_text)
     except msgspec.ValidationError as error:
@@ -312,6 +321,15 @@ def _convert(name: str, entry: _Given, hint: Any) -> object:
         shown = "" if name in _SECRET else f", not {entry.value!r:.80}"
         raise SettingsError(f"{entry.origin} must be {allowed}{shown}") from error
     return value
+
+
+def _in_pieces(text: str, hint: Any) -> object:
+    """A text where several are wanted has commas between them, and `=` in each where they are pairs."""
+    wanted = {get_origin(kind) for kind in (hint, *get_args(hint))}
+    if wanted.isdisjoint((tuple, dict)):
+        return text
+    pieces = [piece.strip() for piece in text.split(",")]
+    return dict(piece.partition("=")[::2] for piece in pieces) if dict in wanted else pieces
 
 
 def _suggest(name: str, allowed: list[str]) -> str:

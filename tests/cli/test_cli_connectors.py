@@ -69,17 +69,19 @@ def test_table_says_what_each_does_and_what_holds_it_back(cli: CliRunner) -> Non
     head, orange, sfr = run(cli).stdout.splitlines()
     assert head.split("  ")[0] == "CONNECTOR"
     assert orange.split("  ")[-1].strip() == "window 10 ÷ 80 ms = 125/s"
-    assert " ".join(orange.split()).startswith("orange bound 1/1 10/10 80 ms 125.0/s of 200.0 1.5% 10000+ ")
-    assert sfr.split() == ["sfr", "silent"]
+    assert " ".join(orange.split()).startswith("orange file bound 1/1 10/10 80 ms 125.0/s of 200.0 1.5% 10000+ ")
+    assert sfr.split() == ["sfr", "file", "silent"]
 
 
 def test_one_connector_is_shown_for_people_and_for_programs(cli: CliRunner) -> None:
     show(orange=FIGURES)
     shown = json.loads(run(cli, "show", "orange", "--json").stdout)
     at = shown.pop("at")
+    assert shown.pop("settings") == {"host": "127.0.0.1", "port": 2775}
     assert abs(time.time() * 1000 - at) < 60_000
     assert shown == {
         "name": "orange",
+        "origin": "file",
         "state": "bound",
         "told": "run",
         "node": "anne",
@@ -98,7 +100,7 @@ def test_one_connector_is_shown_for_people_and_for_programs(cli: CliRunner) -> N
     assert "inFlight          10" in run(cli, "show", "orange").stdout.splitlines()
     assert json.loads(run(cli, "--json").stdout) == [
         shown | {"at": at},
-        {"name": "sfr", "state": "silent", "told": "run"},
+        {"name": "sfr", "origin": "file", "state": "silent", "told": "run"},
     ]
 
 

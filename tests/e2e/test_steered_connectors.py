@@ -94,7 +94,7 @@ async def test_operator_that_is_drained_under_load_loses_nothing_and_comes_back(
             await asyncio.sleep(0.01)
     await node.store.tell_connector("orange", Told.DRAIN, 1)
     await until(node, "orange", Condition.DRAINED)
-    assert orange.counts["bound"] == 0
+    assert orange.bound == 0
     ids = await sending
     for id_ in ids:
         await client.status_once(id_, lambda status: status["state"] in ("sent", "delivered"))

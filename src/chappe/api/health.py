@@ -26,6 +26,8 @@ class ReadyAnswer(msgspec.Struct):
     """Those that this node has: `bound` or `unbound`."""
     limits: dict[str, str]
     """What holds each of them back at the moment."""
+    unserved: list[str]
+    """Routes that no operator is left for: what takes them waits."""
 
 
 class Health:

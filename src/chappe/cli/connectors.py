@@ -1,4 +1,7 @@
-"""`connectors`: what each operator's connector does at the moment and what holds it back; pause, drain, resume."""
+"""`connectors`: what each operator's connector does at the moment and what holds it back; pause, drain, resume.
+
+Adding, changing and removing them is in `cli.operators`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chappe.cli import operators
 from chappe.cli.common import (
     Commands,
     database_options,
@@ -23,6 +27,7 @@ from chappe.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from chappe.connectors.smpp_settings import SmppSettings
     from chappe.core.figures import Figures
     from chappe.core.ports import Store
     from chappe.core.steering import Condition, Shown, Told
@@ -30,27 +35,54 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0
 """As often as servers show new figures."""
-TABLE = ("CONNECTOR", "STATE", "BINDS", "IN FLIGHT", "ROUND TRIP", "RATE", "THROTTLED", "QUEUE", "DELIVERED", "LIMIT")
+TABLE = (
+    "CONNECTOR",
+    "FROM",
+    "STATE",
+    "BINDS",
+    "IN FLIGHT",
+    "ROUND TRIP",
+    "RATE",
+    "THROTTLED",
+    "QUEUE",
+    "DELIVERED",
+    "LIMIT",
+)
 
 
 @dataclass(slots=True, frozen=True)
 class _Line:
     name: str
+    origin: str
+    """`file`, `added` by command, or empty for what only a server knows of."""
+    settings: SmppSettings | None
     told: Told
     condition: Condition
     shown: Shown | None
     """None when it says nothing of the moment."""
 
 
+@dataclass(slots=True, frozen=True)
+class _Scene:
+    held: bool
+    """The system is on hold."""
+    unserved: Mapping[str, int]
+    """Routes without an operator → how many parts wait there."""
+    wrong: Mapping[str, str]
+    """Added operators that cannot be used, and why."""
+    lines: Sequence[_Line]
+
+
 @click.group(
     cls=Commands,
     invoke_without_command=True,
-    short_help="Show, pause, drain and resume operators.",
+    short_help="Show, add, change, pause, drain, resume and remove operators.",
     epilog=examples(
         "chappe connectors",
         "chappe connectors --watch",
         "chappe connectors pause example",
         "chappe connectors resume example",
+        "chappe connectors add example --host smpp.example.net --port 3550 --tls --system-id my-login",
     ),
 )
 @click.option("--watch", is_flag=True, help="Show it again every other second, until Ctrl-C.")
@@ -66,11 +98,11 @@ def connectors(ctx: click.Context, watch: bool, as_json: bool, database: str | N
         return
     settings = read_settings(config, database=database)
     while True:
-        held, lines = in_store(settings, lambda store: _read(store, settings))
+        scene = in_store(settings, lambda store: _read(store, settings))
         if as_json:
-            print_json([_as_json(line) for line in lines])
+            print_json([_as_json(line) for line in scene.lines])
         else:
-            _print(held, lines)
+            _print(scene)
         if not watch:
             return
         time.sleep(WATCH_SECONDS)
@@ -81,20 +113,27 @@ def connectors(ctx: click.Context, watch: bool, as_json: bool, database: str | N
 @json_option
 @database_options
 def show_connector(name: str, as_json: bool, database: str | None, config: Path | None) -> None:
-    """Show one connector, a figure a line."""
+    """Show one connector, a figure a line, and its settings that are not the default."""
     settings = read_settings(config, database=database)
-    _, lines = in_store(settings, lambda store: _read(store, settings))
-    line = next((line for line in lines if line.name == name), None)
+    scene = in_store(settings, lambda store: _read(store, settings))
+    line = next((line for line in scene.lines if line.name == name), None)
     if line is None:
-        raise _unknown(name, lines)
+        raise _unknown(name, scene.lines)
+    chosen = {} if line.settings is None else _chosen(line.settings)
     if as_json:
-        print_json(_as_json(line))
+        print_json({**_as_json(line), "settings": chosen})
         return
-    for label, value in _as_json(line).items():
-        if label == "lately":
-            _print_lately(value)
-        elif value is not None:
+    shown = dict(_as_json(line))
+    lately = shown.pop("lately", None)
+    for label, value in shown.items():
+        if value is not None:
             click.echo(f"{label:<16}  {value}")
+    if chosen:
+        click.echo("settings:")
+        for label, value in chosen.items():
+            click.echo(f"  {label:<14}  {value}")
+    if lately is not None:
+        _print_lately(lately)
 
 
 @connectors.command("pause", epilog=examples("chappe connectors pause example"))
@@ -130,37 +169,53 @@ def resume_connector(name: str, database: str | None, config: Path | None) -> No
     _tell(name, Told.RUN, database, config, f"{name} runs")
 
 
+for command in (operators.add_connector, operators.set_connector, operators.remove_connector):
+    connectors.add_command(command)
+
+
 def _tell(name: str, told: Told, database: str | None, config: Path | None, said: str) -> None:
     settings = read_settings(config, database=database)
 
     async def tell(store: Store) -> None:
-        _, lines = await _read(store, settings)
-        if name not in {line.name for line in lines}:
-            raise _unknown(name, lines)
+        scene = await _read(store, settings)
+        if name not in {line.name for line in scene.lines}:
+            raise _unknown(name, scene.lines)
         await store.tell_connector(name, told, now_ms())
 
     in_store(settings, tell)
     click.echo(f"{said}; servers notice within a second.")
 
 
-async def _read(store: Store, settings: Settings) -> tuple[bool, list[_Line]]:
-    """Whether the system is on hold, and all connectors that the settings, the store or a server know of."""
-    from chappe.core.steering import Told, condition_of, fresh
+async def _read(store: Store, settings: Settings) -> _Scene:
+    """All connectors that the settings, the store or a server know of, and what keeps messages from leaving."""
+    from chappe.core.steering import Condition, Told, condition_of, fresh
+    from chappe.operators import join
 
     now = now_ms()
+    there = join(settings, await store.list_connectors())
     told = {steered.connector: steered.told for steered in await store.list_steered()}
     shown = {one.connector: one for one in await store.list_shown()}
     current = {name: one for name, one in shown.items() if fresh(one, now)}
+    names = [operator.name for operator in there.settings.operators]
     lines = [
         _Line(
             name,
+            "file" if name in there.in_file else "added" if name in there.added or name in there.leaving else "",
+            there.named(name),
             told.get(name, Told.RUN),
-            condition_of(told.get(name, Told.RUN), shown.get(name), now),
+            Condition.REMOVING
+            if name in there.leaving
+            else condition_of(told.get(name, Told.RUN), shown.get(name), now),
             current.get(name),
         )
-        for name in dict.fromkeys([*(operator.name for operator in settings.operators), *sorted({*told, *current})])
+        for name in dict.fromkeys([*names, *there.added, *there.leaving, *sorted({*told, *current})])
     ]
-    return await store.held_since() is not None, lines
+    return _Scene(
+        await store.held_since() is not None,
+        {route: await store.count_waiting(route, now) for route in there.unserved},
+        there.wrong,
+        lines,
+    )
 
 
 def _unknown(name: str, lines: Sequence[_Line]) -> click.ClickException:
@@ -168,20 +223,35 @@ def _unknown(name: str, lines: Sequence[_Line]) -> click.ClickException:
     return click.ClickException(f"no connector is called {name}; there are: {known}")
 
 
-def _print(held: bool, lines: Sequence[_Line]) -> None:
-    if held:
+def _chosen(settings: SmppSettings) -> Mapping[str, object]:
+    """What differs from the default, without the secret."""
+    import msgspec
+
+    default = type(settings)(name=settings.name, host="", port=0)
+    values = msgspec.to_builtins(settings)
+    chosen = {name: value for name, value in values.items() if getattr(settings, name) != getattr(default, name)}
+    return {**chosen, "password": "set"} if "password" in chosen else chosen
+
+
+def _print(scene: _Scene) -> None:
+    if scene.held:
         click.echo("ON HOLD: nothing leaves, until `chappe hold off`")
-    print_table(TABLE, [_row(line) for line in lines])
+    for route, waiting in scene.unserved.items():
+        click.echo(f"NO OPERATOR is left for the route {route}: {_up_to(waiting)} parts wait")
+    for name, why in scene.wrong.items():
+        click.echo(f"NOT USED: {name}: {why}")
+    print_table(TABLE, [_row(line) for line in scene.lines])
 
 
 def _row(line: _Line) -> tuple[str, ...]:
     from chappe.core.figures import limit_sentence
 
     if line.shown is None:
-        return (line.name, line.condition.value, *[""] * (len(TABLE) - 2))
+        return (line.name, line.origin, line.condition.value, *[""] * (len(TABLE) - 3))
     figures = line.shown.figures
     return (
         line.name,
+        line.origin,
         line.condition.value,
         f"{figures.bound}/{figures.binds}",
         f"{figures.in_flight}/{figures.window}",
@@ -200,11 +270,13 @@ def _rate(figures: Figures) -> str:
 
 
 def _waiting(figures: Figures) -> str:
+    return "" if figures.waiting is None else _up_to(figures.waiting)
+
+
+def _up_to(waiting: int) -> str:
     from chappe.core.steering import MOST_COUNTED
 
-    if figures.waiting is None:
-        return ""
-    return f"{MOST_COUNTED}+" if figures.waiting >= MOST_COUNTED else str(figures.waiting)
+    return f"{MOST_COUNTED}+" if waiting >= MOST_COUNTED else str(waiting)
 
 
 def _delivered(figures: Figures) -> str:
@@ -250,7 +322,7 @@ def _lately_json(figures: Figures) -> Mapping[str, Any]:
 def _as_json(line: _Line) -> Mapping[str, Any]:
     from chappe.core.figures import limit_sentence
 
-    named = {"name": line.name, "state": line.condition.value, "told": line.told.value}
+    named = {"name": line.name, "origin": line.origin, "state": line.condition.value, "told": line.told.value}
     if line.shown is None:
         return named
     figures = line.shown.figures

@@ -37,7 +37,10 @@ def routes(as_json: bool, database: str | None, config: Path | None) -> None:
 
 
 async def _read(store: Store, settings: Settings) -> list[tuple[Route, list[Shift]]]:
-    return [(route, await store.list_shifts(route.name, MOVES)) for route in (*settings.rules, settings.live)]
+    from chappe.operators import join
+
+    joined = join(settings, await store.list_connectors()).settings
+    return [(route, await store.list_shifts(route.name, MOVES)) for route in (*joined.rules, joined.live)]
 
 
 def _as_json(route: Route, moves: list[Shift]) -> Mapping[str, Any]:

@@ -52,10 +52,14 @@ def serve(
     )
     from chappe.app import run
     from chappe.logs import configure_logs
+    from chappe.settings import SettingsError
 
     configure_logs(settings.log_format)
     with _listening_on(settings.listen):
-        sys.exit(run(settings))
+        try:
+            sys.exit(run(settings))
+        except SettingsError as error:  # only beside the database's operators it shows
+            raise WrongSettings(str(error)) from error
 
 
 @click.command(

@@ -61,7 +61,7 @@ from chappe.core.personalise import FieldType
 from chappe.core.routing import Portion
 from chappe.core.rules import Entry, Listing
 from chappe.core.shifting import Shift
-from chappe.core.steering import Shown, Steered, Told
+from chappe.core.steering import Shown, Steered, StoredConnector, Told
 from chappe.core.webhooks import Notifying, Telling
 
 
@@ -247,6 +247,29 @@ class Steering(Protocol):
 
     async def count_waiting(self, route: str, now: int) -> int:
         """How many parts of the route are due, up to `steering.MOST_COUNTED`."""
+        ...
+
+
+class Connecting(Protocol):
+    """Operators added by command, beside those of the settings file. Their settings hold passwords."""
+
+    async def list_connectors(self) -> Sequence[StoredConnector]:
+        """By name, with those that were removed."""
+        ...
+
+    async def put_connector(self, name: str, settings: Mapping[str, object], *, replaces: int, now: int) -> bool:
+        """Stores one in the place of this revision; 0: of none, or of one that was removed. False if another is there.
+
+        What a namesake was told that was removed (`Steering`) is forgotten.
+        """
+        ...
+
+    async def remove_connector(self, name: str, now: int) -> bool:
+        """Forgets its settings and keeps its name; whoever has it ends it. False if it is not there."""
+        ...
+
+    async def end_connector(self, name: str, now: int) -> None:
+        """A removed one has ended: no node has it any more. One that was put again meanwhile stays as it is."""
         ...
 
 
@@ -611,6 +634,7 @@ class Store(
     Asking,
     Holding,
     Steering,
+    Connecting,
     Engaging,
     Linking,
     Reading,

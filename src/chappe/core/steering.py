@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -43,6 +44,20 @@ class Shown:
     figures: Figures
 
 
+@dataclass(slots=True, frozen=True)
+class StoredConnector:
+    """A connector that was added by command."""
+
+    name: str
+    settings: Mapping[str, object] = field(repr=False)
+    """As in its table of the settings file; empty when it was removed."""
+    revision: int
+    changed_at: int
+    removed: bool = False
+    ended: bool = False
+    """Removed, and no node has it any more."""
+
+
 class Condition(Enum):
     """A connector in a word."""
 
@@ -53,6 +68,7 @@ class Condition(Enum):
     DRAINED = "drained"
     SILENT = "silent"
     """No node says that it has it."""
+    REMOVING = "removing"
 
 
 def fresh(shown: Shown | None, now: int) -> Shown | None:

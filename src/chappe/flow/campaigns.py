@@ -340,7 +340,8 @@ class Runner:
         which something was queued."""
         self._store = store
         self._holder = holder
-        self._installation = installation
+        self.installation = installation
+        """May be replaced at any moment: the next wave is written by the new one."""
         self._now_ms = now_ms
         self._wake_route = wake
         self._awake = asyncio.Event()
@@ -400,7 +401,7 @@ class Runner:
         campaign, account = taken.campaign, taken.account
         fields = await self._store.list_fields(account.id, ListId(campaign.list))
         try:
-            writer = make_writer(campaign, account, fields, _order_of(campaign), self._installation)
+            writer = make_writer(campaign, account, fields, _order_of(campaign), self.installation)
         except Invalid as error:
             if await self._store.find_list(account.id, ListId(campaign.list)) is not None:
                 log.warning("campaign paused", extra={"campaign": campaign.public_id, "reason": str(error)})

@@ -192,6 +192,11 @@ class Simulator:
         await asyncio.gather(*(link.lost for link in links), *clicks, return_exceptions=True)
 
     @property
+    def bound(self) -> int:
+        """Binds at the moment."""
+        return sum(client is not None for client in self._links.values())
+
+    @property
     def undelivered(self) -> int:
         """Receipts and replies that wait for a client (not those in flight)."""
         return sum(len(outbox) for outbox in self._outboxes.values())

@@ -44,6 +44,7 @@ from chappe.storage import (
     asking,
     blacklists,
     campaigns,
+    connectors,
     counters,
     customers,
     links,
@@ -99,6 +100,7 @@ _APART: Mapping[str, Callable[..., Steps[Any]]] = {
     **asking.JOBS,
     **blacklists.JOBS,
     **campaigns.JOBS,
+    **connectors.JOBS,
     **customers.JOBS,
     **links.JOBS,
     **lists.JOBS,
@@ -340,6 +342,7 @@ class StoreCalls(
     orphans.OrphanCalls,
     campaigns.CampaignCalls,
     steering.SteeringCalls,
+    connectors.ConnectorCalls,
     customers.CustomerCalls,
     webhooks.WebhookCalls,
 ):

@@ -31,7 +31,7 @@ class Bare(Api):
     """An ASGI application, and a handler of one hot route."""
 
     def __init__(self, answers: dict[bytes, bytes]) -> None:
-        super().__init__({HOT: {"GET": self._find}}, Router(), RequestIds("bare"))
+        super().__init__({HOT: {"GET": self._find}}, Router(), RequestIds("bare"), lambda: None)
         self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

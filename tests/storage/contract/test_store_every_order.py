@@ -165,8 +165,9 @@ class Telling:
     async def wrong(self, stories: Sequence[Story]) -> list[tuple[object, ...]]:
         """The first few that ended otherwise than promised."""
         found: list[tuple[object, ...]] = []
-        for story in stories:
-            message = await self.store.find_message(self.account, story.submission.attempt.message)
+        ids = [story.submission.attempt.message for story in stories]
+        messages = await asyncio.gather(*(self.store.find_message(self.account, id_) for id_ in ids))
+        for story, message in zip(stories, messages, strict=True):
             assert message is not None
             if ending_of(message) != story.ending():
                 found.append((story.order, story.id_form, ending_of(message), story.ending()))

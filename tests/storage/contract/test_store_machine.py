@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ from store_scene import (
 from chappe.core.counts import Count, Scope
 from chappe.core.credits import Booking
 from chappe.core.hours import DEFAULT_PACK, held
-from chappe.core.lifecycle import PUBLIC, TRANSITIONS, UNDECIDED, is_engaged, public_state, times
+from chappe.core.lifecycle import PUBLIC, TRANSITIONS, UNDECIDED, Journey, is_engaged, public_state, times
 from chappe.core.message import (
     Accepted,
     AttemptKey,
@@ -95,6 +95,13 @@ class Story(RuleBasedStateMachine):
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(step)
+
+    def read_all(self) -> dict[MessageId, Message]:
+        """What was accepted, as it is now; asked at once, which an engine may answer at once."""
+        return dict(zip(self.seen, self.run(all_of(map(self.scene.read, self.seen))), strict=True))
+
+    def journeys(self) -> dict[MessageId, Journey]:
+        return dict(zip(self.seen, self.run(all_of(map(self.scene.journey, self.seen))), strict=True))
 
     def settle(self, *reports: Report) -> None:
         self.run(self.scene.store.settle(reports, self.now))
@@ -288,8 +295,7 @@ class Story(RuleBasedStateMachine):
         for _ in range(10 + len(self.seen)):
             if self.run(self.scene.store.sweep(self.now, 5))[0] == 0:
                 break
-        for message in self.seen:
-            read = self.run(self.scene.read(message))
+        for read in self.read_all().values():
             assert read.delivery not in UNDECIDED or is_engaged(read)
         assert self.run(self.scene.claim(now=self.now)) == []
 
@@ -308,8 +314,8 @@ class Story(RuleBasedStateMachine):
     @invariant()
     def every_accepted_message_is_in_one_state_and_moves_forward_only(self) -> None:
         """I1 and I5."""
-        for id_, before in self.seen.items():
-            message = self.run(self.scene.read(id_))
+        for id_, message in self.read_all().items():
+            before = self.seen[id_]
             assert asked(message) == asked(before)
             assert message.due_at == before.due_at or (message.held_by and message.due_at > before.due_at)
             assert (before.delivery, message.delivery) in LEGAL
@@ -331,11 +337,15 @@ class Story(RuleBasedStateMachine):
         assert pending["pending"] == len(self.unanswered)
 
     @invariant()
-    def counters_equal_the_rows_they_count(self) -> None:
+    def counters_and_credits_equal_the_rows_they_count(self) -> None:
+        journeys = self.journeys()
+        self.check_counters(journeys)
+        self.check_credits(journeys)
+
+    def check_counters(self, journeys: Mapping[MessageId, Journey]) -> None:
         """I13: of the account, and of a category."""
         expected = {category: dict.fromkeys(Count, 0) for category in ("", "rdv")}
-        for id_ in self.seen:
-            journey = self.run(self.scene.journey(id_))
+        for id_, journey in journeys.items():
             message, attempts = journey.message, journey.attempts
             clicks = sum(clicks for of, clicks in self.clicks.values() if of == id_)
             counts = {
@@ -360,12 +370,10 @@ class Story(RuleBasedStateMachine):
         assert self.run(read(self.scene.account, test=False, scope=Scope.CATEGORY, name="rdv")) == expected["rdv"]
         assert expected[""][Count.SENT] >= expected[""][Count.SUBMITTED] >= expected[""][Count.DELIVERED]
 
-    @invariant()
-    def account_has_paid_for_what_may_leave_and_what_was_sent(self) -> None:
-        """And its statement adds up, line by line."""
+    def check_credits(self, journeys: Mapping[MessageId, Journey]) -> None:
+        """The account has paid for what may leave and what was sent, and its statement adds up, line by line."""
         held = 0
-        for id_ in self.seen:
-            journey = self.run(self.scene.journey(id_))
+        for journey in journeys.values():
             message = journey.message
             due = message.parts if journey.attempts or message.delivery in UNDECIDED else 0
             assert message.charged == due
@@ -377,6 +385,10 @@ class Story(RuleBasedStateMachine):
         assert lines[0].balance == TOPUP
         for before, line in pairwise(lines):
             assert line.balance == before.balance + line.amount
+
+
+async def all_of(reads: Iterable[Awaitable[T]]) -> list[T]:
+    return await asyncio.gather(*reads)
 
 
 def carrier_id_of(key: AttemptKey) -> str:

@@ -29,6 +29,7 @@ from bench import (
     postgres,
     report,
     versus,
+    writer,
 )
 from bench.measure import FULL, QUICK, Bench, Row, Scale
 from bench.stored import Stores, cache_folder
@@ -64,6 +65,7 @@ PARTS = {
     "postgres": Part(postgres.beside_sqlite, quick=False),
     "import": Part(imports.of_a_file),
     "loop": Part(loop.each),
+    "writer": Part(writer.each),
     "micro": Part(micro.each, quick=False),
 }
 FAMILIES = ("versus", "accepts", "lookups")

@@ -37,6 +37,7 @@ class Scale:
     small_store: int
     large_store: int
     loop_calls: int
+    writer_lives: int
     micro_seconds: float
     """How long one round of one small function takes."""
 
@@ -57,6 +58,7 @@ FULL = Scale(
     small_store=10_000,
     large_store=10_000_000,
     loop_calls=6_400,
+    writer_lives=3_000,
     micro_seconds=0.2,
 )
 QUICK = Scale(
@@ -75,6 +77,7 @@ QUICK = Scale(
     small_store=1_000,
     large_store=10_000,
     loop_calls=640,
+    writer_lives=100,
     micro_seconds=0.01,
 )
 CONNECTIONS = 64

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from proofs import cases as trying
 from proofs import claims as claiming
+from proofs import connectors as changing
 from proofs import kill as killing
 from proofs import links as losing
 from proofs import outages
@@ -132,6 +133,21 @@ def links(ledger: bool, count: int, lines: int, seed: int) -> None:
     )
 
 
+@main.command()
+@click.option("--changes", default=300, show_default=True, help="Commands that add, change, drain and remove it.")
+@click.option("--nodes", default=0, show_default=True, help="How many share a PostgreSQL; 0: one, on SQLite.")
+@seed_option
+@click.pass_obj
+def connectors(ledger: bool, changes: int, nodes: int, seed: int) -> None:
+    """Add, change, drain and remove an operator by command, under load."""
+    where = f"PostgreSQL, {nodes} nodes" if nodes else "SQLite"
+    _run(
+        f"connectors ({where}, seed {seed})",
+        lambda folder, report: changing.prove(folder, changes=changes, seed=seed, nodes=nodes, report=report),
+        ledger,
+    )
+
+
 @main.command("schemathesis")
 @click.option("--cases", default=22_000, show_default=True, help="Requests; fewer where an operation has not so many.")
 @click.option("--postgres", is_flag=True, help="On PostgreSQL instead of SQLite.")
@@ -164,6 +180,8 @@ RUNS: list[tuple[click.Command, dict[str, Any], dict[str, Any]]] = [
     (restarts, {}, {"count": 1}),
     (failover, {}, {"count": 1}),
     (links, {}, {"count": 44}),
+    (connectors, {}, {"changes": 10}),
+    (connectors, {"nodes": 2}, {"changes": 10}),
     (pace, {}, {"seconds": 5, "settle": 30}),
     (generated, {}, {"cases": 200}),
     (generated, {"postgres": True, "cases": 5_000}, {"cases": 200}),

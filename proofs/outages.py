@@ -91,7 +91,7 @@ async def _prove(
                 await asyncio.to_thread(cluster.postgres.rejoin, dead)
             report(f"{what} {number} of {count}; {len(traffic.ids)} accepted")
         await traffic.stop()
-        findings = await judge(traffic, operator, cluster.base_url, cluster.key, report)
+        findings = await judge(traffic, [operator], cluster.base_url, cluster.key, report)
         again = operator.counts["binds"] - binds
         findings.problems += problems
         findings.expect(not again, f"{again} binds were made anew")

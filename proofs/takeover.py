@@ -87,7 +87,7 @@ async def prove(
             await asyncio.to_thread(victim.start)
             report(f"killed {number} of {kills}: taken over after {takeovers[-1]:.1f} s")
         await traffic.stop()
-        findings = await judge(traffic, cluster.operator, cluster.base_url, cluster.key, report)
+        findings = await judge(traffic, [cluster.operator], cluster.base_url, cluster.key, report)
         stale = int(await asyncio.to_thread(ask, STALE, DATABASE))
     slowest = max(takeovers, default=0.0)
     findings.expect(slowest <= TAKEOVER_SECONDS, f"a take-over took {slowest:.1f} s")

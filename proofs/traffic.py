@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from bench.http_load import Connection, send_body
@@ -108,11 +109,12 @@ async def follow(base_url: str, key: str, ids: dict[str, str], report: Report) -
     return statuses
 
 
-async def judge(traffic: Traffic, operator: Simulator, base_url: str, key: str, report: Report) -> Findings:
+async def judge(traffic: Traffic, operators: Sequence[Simulator], base_url: str, key: str, report: Report) -> Findings:
     """Follows every accepted message to its end: what was lost, doubled, flagged, or answered as it never should be."""
     report(f"{len(traffic.ids)} accepted, waiting for their ends")
     statuses = await follow(base_url, key, traffic.ids, report)
-    submits = Counter(f"+{line.pdu.destination_addr.decode()}" for line in operator.ledger or () if line.message_id)
+    lines = (line for operator in operators for line in operator.ledger or () if line.message_id)
+    submits = Counter(f"+{line.pdu.destination_addr.decode()}" for line in lines)
     findings = Findings()
     lost, flagged, doubled = 0, 0, 0
     for number in traffic.ids:

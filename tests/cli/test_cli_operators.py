@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -176,6 +177,23 @@ def test_what_cannot_be_used_is_named(cli: CliRunner) -> None:
     run(cli, *ADD)
     Path("chappe.toml").write_text('[operators.sfr]\nhost = "127.0.0.1"\nport = 2775\n')
     assert run(cli).stdout.startswith("NOT USED: sfr: it stands in the settings too, and those are used\n")
+
+
+def test_commands_of_the_guide_are_ones_that_work(cli: CliRunner) -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/operators.md").read_text()
+    block = guide.partition("### Operators added by command")[2].partition("```sh\n")[2].partition("```")[0]
+    Path("password.txt").write_text("secret\n")
+    for line in block.splitlines():
+        program, group, *arguments = shlex.split(line)
+        assert (program, group) == ("chappe", "connectors")
+        result = run(cli, *arguments)
+        assert result.exit_code == 0, result.stderr
+    assert [(one.name, one.removed, one.revision) for one in stored()] == [("example", True, 4)]
+
+
+def test_added_operator_is_on_the_route_of_all_others(cli: CliRunner) -> None:
+    run(cli, *ADD)
+    assert [line.split()[0] for line in cli.invoke(main, ["routes"]).stdout.splitlines()] == ["live", "orange", "sfr"]
 
 
 def test_wrong_route_ends_the_server_at_its_start(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

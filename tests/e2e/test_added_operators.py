@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from chappe.core.steering import Condition, Told, condition_of
 from chappe.routes import RouteSettings
 from chappe.settings import SettingsError, read_operator
 from chappe.simulator import Mood, Simulator
+from proofs import connectors
 
 ClientOf = Callable[..., Awaitable[Any]]
 StartNode = Callable[..., Awaitable[Node]]
@@ -290,3 +293,11 @@ async def test_operator_that_this_release_does_not_understand_is_left_out_and_th
     client = await client_of(node)
     await client.status_once(await client.send("+33612345601"), lambda status: status["state"] == "delivered")
     assert caplog.text.count("added operator is left out") == 1
+
+
+async def test_operators_that_two_nodes_share_come_change_and_go_by_command_under_load() -> None:
+    # Not pytest's folder, which only the user who runs the tests may enter: PostgreSQL may have to run as another.
+    with tempfile.TemporaryDirectory(prefix="chappe-test-") as folder:
+        findings = await connectors.prove(Path(folder), changes=6, seed=3, nodes=2)
+    assert findings.problems == []
+    assert findings.counts["changes"] == 6

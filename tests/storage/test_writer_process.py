@@ -153,6 +153,24 @@ async def test_file_that_is_no_database_is_said_so(world: World) -> None:
         await world.open()
 
 
+async def test_store_that_cannot_be_opened_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "chappe.db"
+    path.write_bytes(b"GIF89a" * 1000)
+    start, started = ProcessWriter.start, []
+
+    async def start_and_tell(*arguments: Any) -> ProcessWriter:
+        started.append(await start(*arguments))
+        return started[0]
+
+    monkeypatch.setattr(ProcessWriter, "start", start_and_tell)
+    with hold(f"sqlite:///{path}") as lock:
+        assert lock is not None
+        with pytest.raises(StoreUnavailable, match="is not a database"):
+            await open_sqlite(path, apart=Apart(lock, lambda: None))
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)
+
+
 async def test_newer_schema_is_left_alone(world: World) -> None:
     transactions, _ = connect_writer(str(world.path), DOUBT_LASTS_MS, beside=False)
     transactions.close()

@@ -75,9 +75,13 @@ async def open_sqlite(
         writer = await ProcessWriter.start(str(path), doubt_lasts_ms, apart)
     else:
         writer = ThreadWriter(lambda: connect_writer(str(path), doubt_lasts_ms, beside=beside), first=FIRST)
-    await writer.connected()
-    with _said_clearly(path):
-        reader = _connect(str(path), apsw.SQLITE_OPEN_READONLY)
+    try:
+        await writer.connected()
+        with _said_clearly(path):
+            reader = _connect(str(path), apsw.SQLITE_OPEN_READONLY)
+    except BaseException:
+        await writer.close()
+        raise
     return SqliteStore(writer, reader, statements.load("sqlite"), doubt_lasts_ms)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shlex
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from chappe.cli import main
 from chappe.cli.operators import HELP
 from chappe.connectors.smpp import SmppSettings
+from chappe.core.figures import Figures
 from chappe.core.steering import StoredConnector, Told
 from chappe.storage.opening import open_store
 
@@ -171,6 +173,23 @@ def test_removed_operator_leaves_no_password_and_may_come_again_with_nothing_tol
     assert run(cli, *ADD).exit_code == 0
     told = json.loads(run(cli, "show", "sfr", "--json").stdout)["told"]
     assert told == Told.RUN.value
+
+
+def test_settings_that_are_not_the_servers_are_not_built_upon(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def show() -> None:
+        store = await open_store("sqlite:///chappe.db", beside=True)
+        figures = Figures(10, 0, None, 0.0, 0.0, None, 0.0, 1, 1, False, 0.0, 0.0, 1.0)
+        await store.show("anne", {"simulator@anne": figures, "orange": figures}, int(time.time() * 1000))
+        await store.close()
+
+    asyncio.run(show())
+    assert run(cli, *ADD).exit_code == 0
+    monkeypatch.delenv("CHAPPE_CONFIG")
+    result = run(cli, "add", "free", *ADD[2:])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: servers have an operator orange that these settings do not name: give --config\n",
+    )
 
 
 def test_what_cannot_be_used_is_named(cli: CliRunner) -> None:

@@ -28,7 +28,7 @@ HELP: Mapping[str, str] = {
     "window": "Submits in flight over each bind.",
     "rate": "Submits a second that the contract allows, over all binds.",
     "burst": "How many submits may leave at once after a quiet moment.",
-    "tls": "The certificate and its name are verified.",
+    "tls": "Speak TLS; the certificate and its name are verified.",
     "tls_insecure": "Take any certificate.",
     "tls_ca": "Who may vouch for the operator, in the place of those that the system trusts.",
     "tls_cert": "Our own certificate, for operators that ask for one.",
@@ -253,9 +253,20 @@ def _password(file: TextIO | None) -> str:
 
 
 async def _join(store: Store, settings: Settings) -> Operators:
+    """Ends the command where servers at work have other settings than these: what is said of them would be wrong."""
+    from chappe.core.routing import SIMULATOR
+    from chappe.core.steering import fresh
     from chappe.operators import join
 
-    return join(settings, await store.list_connectors())
+    there = join(settings, await store.list_connectors())
+    now = now_ms()
+    for shown in await store.list_shown():
+        name = shown.connector
+        if fresh(shown, now) and name not in there.ever and name.partition("@")[0] != SIMULATOR:
+            raise click.ClickException(
+                f"servers have an operator {name} that these settings do not name: give --config"
+            )
+    return there
 
 
 def _checked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -36,11 +36,12 @@ from chappe.core.webhooks import (
     read_retry_after,
     read_secret,
     settle,
-    signed_headers,
+    signed_lines,
 )
 
 NOW = 1_700_000_000_000
 EVENT = EventId("evt_386479_3")
+NUMBER = "+33600000000"
 SECRET, OTHER = make_secret(bytes(range(24))), make_secret(bytes(range(64)))
 
 
@@ -50,16 +51,29 @@ def notice(state: State = State.DELIVERED, **changes: object) -> Notice:
         sequence=3,
         state=state,
         at=NOW,
-        number="+33600000000",
+        number=NUMBER,
         category="codes",
         test=False,
     )
-    return replace(ordinary, **changes)  # type: ignore[arg-type]  # fields by name, checked by the tests
+    return ordinary._replace(**changes)  # type: ignore[arg-type]  # fields by name, checked by the tests
 
 
 def delivery(tries: int = 0) -> Delivery:
+    url = "https://example.com/hook?key=k3y"
     return Delivery(
-        DeliveryId(7), EndpointId(3), EVENT, "https://example.com/hook?key=k3y", (SECRET,), b"+33600000000", tries
+        DeliveryId(7),
+        EndpointId(3),
+        url,
+        (SECRET,),
+        tries,
+        None,
+        MessageId(386479),
+        3,
+        "sent",
+        NOW,
+        NUMBER,
+        None,
+        False,
     )
 
 
@@ -98,6 +112,12 @@ def test_any_reply_is_told_in_utf_8(text: str) -> None:
 
 
 # --- the signature -----------------------------------------------------------------------------------
+
+
+def signed_headers(event: EventId, body: bytes, secrets: Sequence[str], now: int) -> dict[str, str]:
+    *lines, end = signed_lines(event, body, secrets, now).decode().split("\r\n")
+    assert end == ""
+    return dict(line.split(": ") for line in lines)
 
 
 @given(st.binary(min_size=24, max_size=64), st.text(st.characters(codec="utf-8")))
@@ -284,6 +304,6 @@ def test_an_outcome_is_told_in_a_word() -> None:
     words = [
         outcome(404).word,
         outcome(None, Trouble.TLS).word,
-        replace(outcome(None, Trouble.FORBIDDEN), detail="private").word,
+        outcome(None, Trouble.FORBIDDEN)._replace(detail="private").word,
     ]
     assert words == ["404", "tls", "forbidden: private"]

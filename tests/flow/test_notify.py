@@ -13,6 +13,7 @@ import pytest
 
 from chappe.core.circuit import FAILURES_TO_OPEN, FIRST_PAUSE_MS, LONGEST_PAUSE_MS
 from chappe.core.errors import StoreUnavailable
+from chappe.core.message import MessageId
 from chappe.core.webhooks import (
     HOUR,
     MINUTE,
@@ -21,7 +22,6 @@ from chappe.core.webhooks import (
     Delivery,
     DeliveryId,
     EndpointId,
-    EventId,
     Fate,
     Notifying,
     Outcome,
@@ -92,10 +92,8 @@ class Outbox:
                 continue
             left[row.endpoint] -= 1
             row.claimed_until = now + lease_ms
-            event = EventId(f"evt_{row.id}_1")
-            claimed.append(
-                Delivery(row.id, row.endpoint, event, endpoint.url, (), b"{}", row.tries, endpoint.failing_since)
-            )
+            told = (MessageId(row.id), 1, "sent", row.made_at, "+33612345678", None, False)
+            claimed.append(Delivery(row.id, row.endpoint, endpoint.url, (), row.tries, endpoint.failing_since, *told))
         return claimed
 
     async def record_outcomes(self, settled: Sequence[Settled], now: int) -> None:

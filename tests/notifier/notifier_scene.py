@@ -11,7 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
-from chappe.core.webhooks import Delivery, DeliveryId, EndpointId, EventId, Outcome, make_secret
+from chappe.core.message import MessageId
+from chappe.core.webhooks import Delivery, DeliveryId, EndpointId, Outcome, make_secret
 
 PATIENCE_SECONDS = 20.0
 """How long a test waits for what has to come; only a failing one ever waits so long."""
@@ -21,9 +22,17 @@ SECRET = make_secret(bytes(range(32)))
 _ids = count(1)
 
 
-def delivery(url: str, endpoint: int = 1, body: bytes = b"{}", secrets: tuple[str, ...] = (SECRET,)) -> Delivery:
+def delivery(
+    url: str,
+    endpoint: int = 1,
+    reply: str | None = None,
+    secrets: tuple[str, ...] = (SECRET,),
+    number: int | None = None,
+) -> Delivery:
+    """Of the first event of a message whose id is the delivery's."""
     number = next(_ids)
-    return Delivery(DeliveryId(number), EndpointId(endpoint), EventId(f"evt_{number}_1"), url, secrets, body)
+    told = (MessageId(number), 1, "reply", 1_700_000_000_000, "+33612345678", None, False, reply)
+    return Delivery(DeliveryId(number), EndpointId(endpoint), url, secrets, 0, None, *told)
 
 
 @dataclass(slots=True)

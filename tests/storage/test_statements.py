@@ -81,7 +81,6 @@ def test_statements_about_whole_journeys_take_many_rows_at_once() -> None:
         "update_attempt",
         "find_carrier",
         "lease_delivery",
-        "delivery_contents",
         "deliver",
     ):
         width = sql[name].count("$")

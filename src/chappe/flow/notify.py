@@ -2,6 +2,7 @@
 
     store ─claim_deliveries─▶ courier ─outcomes─▶ settle, circuit breakers ─record_outcomes─▶ store
 
+An outcome makes room for the next delivery at once, and is stored a moment later with those that follow it.
 Fair between endpoints: each gets the room its circuit breaker allows, an unknown one a single event, and all that are
 unknown or being probed together a bounded share, so that any number of dead endpoints leaves the rest to the living.
 What is under way when a courier or the server dies is claimed again after its lease: at least once.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,8 +25,10 @@ from chappe.core.webhooks import (
     Delivery,
     DeliveryId,
     EndpointId,
+    Fate,
     Notifying,
     Outcome,
+    Settled,
     Trouble,
     asked_pause,
     meaning,
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 1.0
 """How late a delivery may leave that another process wrote, or whose next try is due."""
+RECORD_SECONDS = 0.02
+"""How long outcomes wait for others to be stored with. What a crash takes with it is posted again."""
 LEASE_MS = 120_000
 """Longer than the courier ever holds a delivery: its queue, at 15 s a try, and the try itself."""
 FORGET_MS = 600_000
@@ -115,7 +120,10 @@ class Notifier:
         self._limits = limits or Limits()
         self._lanes: dict[EndpointId, _Lane] = {}
         self._under_way: dict[DeliveryId, Delivery] = {}
-        self._heard: list[Outcome] = []
+        """With the courier."""
+        self._heard: dict[DeliveryId, Settled] = {}
+        """Not stored yet."""
+        self._hopeless: set[EndpointId] = set()
         self._up = False
         self._awake = asyncio.Event()
         self._something_heard = asyncio.Event()
@@ -155,8 +163,7 @@ class Notifier:
 
     async def step(self) -> int:
         """Claims once and hands over; returns how many deliveries were claimed."""
-        limits, now = self._limits, self._now_ms()
-        limit = min(limits.batch, limits.under_way - len(self._under_way))
+        now, limit = self._now_ms(), self._room()
         if not self._up or limit <= 0:
             return 0
         shares = self._share_out(now)
@@ -165,7 +172,7 @@ class Notifier:
         if rested > 0 and shares.rested_rooms:
             claimed += await self._store.claim_deliveries(rested, now, LEASE_MS, shares.rested_rooms, 0)
         # What is claimed while still under way has outlived its lease in a courier that is slow: it is there already.
-        fresh = [delivery for delivery in claimed if delivery.id not in self._under_way]
+        fresh = [one for one in claimed if one.id not in self._under_way and one.id not in self._heard]
         for delivery in fresh:
             self._under_way[delivery.id] = delivery
             lane = self._lane(delivery.endpoint)
@@ -177,8 +184,15 @@ class Notifier:
             self.hear([Outcome(delivery.id, trouble=Trouble.NOT_TRIED) for delivery in fresh])
         return len(fresh)
 
+    def _room(self) -> int:
+        """How many deliveries may be claimed now."""
+        return min(self._limits.batch, self._limits.under_way - len(self._under_way) - len(self._heard))
+
     def _lane(self, endpoint: EndpointId) -> _Lane:
-        return self._lanes.setdefault(endpoint, _Lane())
+        lane = self._lanes.get(endpoint)
+        if lane is None:
+            lane = self._lanes[endpoint] = _Lane()
+        return lane
 
     def _share_out(self, now: int) -> _Shares:
         limits = self._limits
@@ -208,35 +222,54 @@ class Notifier:
         while not self._stopping:
             self._awake.clear()
             try:
-                claimed = await self.step()
+                more = await self.step() == self._limits.batch
             except StoreUnavailable:
                 log.warning("store unavailable, webhooks wait")
-                claimed = 0
-            if not claimed and not self._stopping:
+                more = False
+            if not more and not self._stopping:
                 await wait(self._awake, LONGEST_WAIT_SECONDS)
 
     # --- what comes back ---
 
     def hear(self, outcomes: list[Outcome]) -> None:
-        """The courier's: they are stored in the order of their coming, as many at a time as there are."""
-        self._heard += outcomes
+        """The courier's. Outcomes are decided on here, and stored as many at a time as there are."""
+        now, full = self._now_ms(), self._room() <= 0
+        for outcome in outcomes:
+            delivery = self._under_way.pop(outcome.id, None)
+            if delivery is None:
+                continue
+            lane = self._lane(delivery.endpoint)
+            # Where there was room, all that was due has been claimed.
+            full = full or not circuit.room(
+                lane.breaker, now, under_way=lane.under_way, at_most=self._limits.per_endpoint
+            )
+            lane.under_way -= 1
+            settled = self._heard[delivery.id] = settle(delivery, outcome, now)
+            if settled.fate is not Fate.DELIVERED or lane.breaker.circuit is not Circuit.CLOSED:
+                self._learn(delivery, outcome, now)
+            else:
+                circuit.taken(lane.breaker)
+        if full:
+            self._awake.set()
         self._something_heard.set()
 
     def courier_changed(self, up: bool) -> None:
         """The courier's: it takes deliveries now, or it has failed."""
         self._up = up
         if not up:
-            heard = {outcome.id for outcome in self._heard}
-            lost = [delivery for delivery in self._under_way.values() if delivery.id not in heard]
-            self._forget(lost)
+            lost, self._under_way = self._under_way, {}
+            for delivery in lost.values():
+                self._lane(delivery.endpoint).under_way -= 1
             if lost:
                 log.warning("webhooks under way were lost and are tried again", extra={"count": len(lost)})
         self._awake.set()
 
     async def _record_for_ever(self) -> None:
-        while True:
+        while not (self._courier_ended and not self._heard):
             await self._something_heard.wait()
             self._something_heard.clear()
+            if not self._stopping:
+                await asyncio.sleep(RECORD_SECONDS)
             try:
                 await self.record()
             except StoreUnavailable:
@@ -246,33 +279,20 @@ class Notifier:
                 log.warning("store unavailable, outcomes of webhooks wait", extra={"count": len(self._heard)})
                 await asyncio.sleep(LONGEST_WAIT_SECONDS)
                 self._something_heard.set()
-            if self._courier_ended and not self._heard:
-                return
 
     async def record(self) -> None:
-        """Stores what was heard, and lets the breakers know. When the store is away nothing is forgotten."""
-        now, heard = self._now_ms(), self._heard
-        pairs = [(self._under_way[outcome.id], outcome) for outcome in heard if outcome.id in self._under_way]
-        self._heard = []
-        try:
-            settled = [settle(delivery, outcome, now) for delivery, outcome in pairs]
-            if settled:
-                await self._store.record_outcomes(settled, now)
-        except StoreUnavailable:
-            self._heard = heard + self._heard
-            raise
-        self._forget([delivery for delivery, _ in pairs])
-        for delivery, outcome in pairs:
-            self._learn(delivery, outcome, now)
-        self._awake.set()
-        for endpoint in {delivery.endpoint for delivery, outcome in pairs if self._is_hopeless(delivery, outcome, now)}:
+        """Stores what was heard. When the store is away nothing is forgotten."""
+        now, full = self._now_ms(), self._room() <= 0
+        heard, hopeless, self._hopeless = list(self._heard.values()), self._hopeless, set()
+        if heard:
+            await self._store.record_outcomes(heard, now)
+        for settled in heard:
+            del self._heard[settled.id]
+        if full or any(settled.fate is Fate.RELEASED for settled in heard):
+            self._awake.set()
+        for endpoint in hopeless:
             count = await self._store.exhaust_waiting(endpoint, now - PATIENCE_MS, now)
             log.warning("webhooks given up", extra={"endpoint": endpoint, "count": count})
-
-    def _forget(self, deliveries: Iterable[Delivery]) -> None:
-        for delivery in deliveries:
-            if self._under_way.pop(delivery.id, None) is not None:
-                self._lane(delivery.endpoint).under_way -= 1
 
     def _learn(self, delivery: Delivery, outcome: Outcome, now: int) -> None:
         breaker = self._lane(delivery.endpoint).breaker
@@ -284,6 +304,8 @@ class Notifier:
                 circuit.failed(breaker, now, asked_ms=asked_pause(outcome))
             case Answer.NONE:
                 return
+        if self._is_hopeless(delivery, outcome, now):
+            self._hopeless.add(delivery.endpoint)
         fields = {"endpoint": delivery.endpoint, "outcome": outcome.word}
         if meaning(outcome) is Answer.GONE:
             log.warning("a webhook endpoint is gone: disabled", extra=fields)

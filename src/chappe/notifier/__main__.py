@@ -22,14 +22,18 @@ from chappe.core.webhooks import Outcome  # noqa: E402
 from chappe.notifier.pipe import frame_of, read_deliveries, read_start  # noqa: E402
 from chappe.notifier.poster import Poster  # noqa: E402
 
+TOGETHER, TOGETHER_SECONDS = 32, 0.005
+"""So many outcomes leave together, or those of so long: each frame wakes the server."""
+
 
 class _Answers(asyncio.BaseProtocol):
-    """The way back: outcomes of one turn of the loop leave together."""
+    """The way back."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
         """The server is no more."""
         self._waiting: list[Outcome] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,13 +43,18 @@ class _Answers(asyncio.BaseProtocol):
         self.gone.set()
 
     def send(self, outcome: Outcome) -> None:
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append(outcome)
+        if len(self._waiting) >= TOGETHER:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TOGETHER_SECONDS, self.flush)
 
     def flush(self) -> None:
         """Also without any, as a sign of life."""
         outcomes, self._waiting = self._waiting, []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._transport.write(frame_of(outcomes))
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from socket import socket
-from typing import NamedTuple, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
@@ -27,6 +27,7 @@ IDLE_SECONDS = 3.0
 that meets the closing is made twice."""
 SECOND_ADDRESS_SECONDS = 0.25
 """After this the next address of a host is tried beside the one before (RFC 8305)."""
+RETRY_AFTER = b"retry-after"
 LONGEST_HEAD = 64 * 1024
 """Octets of an answer before its body; those that come in pieces count twice, as they come and as they are parsed."""
 
@@ -63,10 +64,34 @@ class Target:
     head: bytes
 
 
-@dataclass(slots=True)
-class Answer:
-    status: int
-    retry_after: str | None = None
+class Exchange:
+    """A request, and what comes of it: a status, or an error. Once there is a status it stands."""
+
+    __slots__ = (
+        "began_at",
+        "connection",
+        "error",
+        "is_over",
+        "on_kept",
+        "opening",
+        "place",
+        "request",
+        "retry_after",
+        "status",
+    )
+
+    def __init__(self, place: Place, request: bytes) -> None:
+        self.place = place
+        self.request = request
+        self.began_at = time.monotonic()
+        self.status = 0
+        self.retry_after: str | None = None
+        self.error: Exception | None = None
+        self.is_over = False
+        self.on_kept = False
+        """The connection was used before: its end may have nothing to do with this request."""
+        self.connection: _Connection[Any] | None = None
+        self.opening: asyncio.Task[None] | None = None
 
 
 def target_of(url: str) -> Target:
@@ -81,67 +106,107 @@ def target_of(url: str) -> Target:
     return Target(Place(host, port, tls), head)
 
 
-class Connections:
-    """Posts, each on a connection of its own or on one that an earlier post has left open."""
+E = TypeVar("E", bound="Exchange")
 
-    def __init__(self, names: GuardedNames, make_socket: Callable[[AddrInfoType], socket], answer_bytes: int) -> None:
+
+class Connections(Generic[E]):
+    """Makes exchanges, each on a connection of its own or on one that an earlier exchange has left open.
+
+    `over` is told of every exchange that was begun, exactly once and never before `begin` has returned. Its error is
+    NotHttp, what it was given up with, or an OSError: ForbiddenAddress, UnknownName, Unreachable, Disconnected,
+    ssl.SSLError.
+    """
+
+    def __init__(
+        self,
+        names: GuardedNames,
+        make_socket: Callable[[AddrInfoType], socket],
+        answer_bytes: int,
+        over: Callable[[E], None],
+    ) -> None:
         self._names = names
         self._make_socket = make_socket
         self._answer_bytes = answer_bytes
+        self._over = over
         self._tls = ssl.create_default_context()
-        self._idle: defaultdict[Place, list[_Connection]] = defaultdict(list)
+        self._idle: defaultdict[Place, list[_Connection[E]]] = defaultdict(list)
+        self._opening: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
-    async def post(self, target: Target, headers: bytes, body: bytes, answer: Answer) -> None:
-        """Fills the answer in as it comes, so that a status stands whatever happens after it.
+    def begin(self, exchange: E) -> None:
+        kept = self._take(exchange.place)
+        if kept is None:
+            self._open(exchange)
+        else:
+            exchange.on_kept = True
+            kept.carry(exchange, self._answer_bytes)
 
-        `headers` are lines, each with its end. Raises NotHttp, and OSError: ForbiddenAddress, UnknownName, Unreachable,
-        Disconnected, ssl.SSLError.
-        """
-        request = b"%b%bContent-Length: %d\r\n\r\n%b" % (target.head, headers, len(body), body)
-        kept = self._take(target.place)
-        if kept is not None:
-            try:
-                await self._exchange(kept, target.place, request, answer)
-            except Disconnected:
-                pass  # it was being closed while we wrote; perhaps a double, and a webhook comes at least once
-            else:
-                return
-        await self._exchange(await self._connect(target.place), target.place, request, answer)
+    def give_up(self, exchange: E, error: Exception) -> None:
+        """Ends it with what there is of it."""
+        if exchange.connection is not None:
+            exchange.connection.abort()
+        if exchange.opening is not None:
+            exchange.opening.cancel()
+        self._end(exchange, error)
 
-    async def _exchange(self, connection: _Connection, place: Place, request: bytes, answer: Answer) -> None:
-        try:
-            await connection.exchange(request, answer, self._answer_bytes)
-        except BaseException:
-            connection.abort()
-            raise
+    def ended(self, connection: _Connection[E], exchange: E, error: Exception | None) -> None:
+        """A connection's: it carries nothing any more, and is aborted unless it can be used again."""
         if connection.reusable:
             connection.idle_since = time.monotonic()
-            self._idle[place].append(connection)
+            self._idle[exchange.place].append(connection)
             if self._sweeping is None:
                 self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep)
         else:
             connection.abort()
+        if exchange.on_kept and not exchange.status and isinstance(error, Disconnected):
+            # It was being closed while we wrote; perhaps a double, and a webhook comes at least once.
+            exchange.on_kept, exchange.connection = False, None
+            self._open(exchange)
+        else:
+            self._end(exchange, error)
+
+    def _end(self, exchange: E, error: Exception | None) -> None:
+        if not exchange.is_over:
+            exchange.is_over = True
+            exchange.connection = None
+            exchange.error = None if exchange.status else error
+            self._over(exchange)
+
+    def _open(self, exchange: E) -> None:
+        exchange.opening = self._loop.create_task(self._carry_on_new(exchange))
+        self._opening.add(exchange.opening)
+        exchange.opening.add_done_callback(self._opening.discard)
+
+    async def _carry_on_new(self, exchange: E) -> None:
+        try:
+            connection = await self._connect(exchange.place)
+        except Exception as error:
+            self._end(exchange, error)
+        else:
+            exchange.opening = None
+            connection.carry(exchange, self._answer_bytes)
 
     def close(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
+        for task in self._opening:
+            task.cancel()
         for connections in self._idle.values():
             for connection in connections:
                 connection.abort()
 
-    def _take(self, place: Place) -> _Connection | None:
+    def _take(self, place: Place) -> _Connection[E] | None:
         """The one used last: the others may grow old."""
         connections = self._idle.get(place)
         while connections:
             connection = connections.pop()
-            if connection.reusable and time.monotonic() - connection.idle_since < IDLE_SECONDS:
+            if connection.is_usable and time.monotonic() - connection.idle_since < IDLE_SECONDS:
                 return connection
             connection.abort()
         return None
 
-    async def _connect(self, place: Place) -> _Connection:
+    async def _connect(self, place: Place) -> _Connection[E]:
         addresses = await self._names.resolve(place.host, place.port)
         try:
             opened = await aiohappyeyeballs.start_connection(
@@ -156,7 +221,7 @@ class Connections:
             raise Unreachable(*error.args) from error
         try:
             _, connection = await self._loop.create_connection(
-                _Connection,
+                lambda: _Connection[E](self.ended),
                 sock=opened,
                 ssl=self._tls if place.tls else None,
                 server_hostname=place.host.removesuffix(".") if place.tls else None,
@@ -180,32 +245,36 @@ class Connections:
         self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep) if self._idle else None
 
 
-class _Connection(asyncio.Protocol):
-    """One exchange at a time. The methods `on_…` are the parser's."""
+class _Connection(asyncio.Protocol, Generic[E]):
+    """Carries one exchange at a time. The methods `on_…` are the parser's: what they note is acted on when all that has
+    come is parsed, lest an answer nobody asked for be taken for the next exchange's."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[_Connection[E], E, Exception | None], None]) -> None:
         self.reusable = False
         """The last exchange came to its end, and the other side keeps the connection."""
         self.idle_since = 0.0
+        self._ended = ended
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
-        self._waiter: asyncio.Future[None] | None = None
-        self._answer = Answer(0)
+        self._exchange: E | None = None
         self._head_left = 0
         self._body_left = 0
         self._keeps = False
+        self._complete = False
 
-    async def exchange(self, request: bytes, answer: Answer, answer_bytes: int) -> None:
-        self.reusable = False
-        if self._transport.is_closing():
-            raise Disconnected
-        self._answer, self._head_left, self._body_left = answer, LONGEST_HEAD, answer_bytes
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        await self._waiter
+    @property
+    def is_usable(self) -> bool:
+        return self.reusable and not self._transport.is_closing()
+
+    def carry(self, exchange: E, answer_bytes: int) -> None:
+        self.reusable = self._complete = False
+        self._exchange, exchange.connection = exchange, self
+        self._head_left, self._body_left = LONGEST_HEAD, answer_bytes
+        self._transport.write(exchange.request)
 
     def abort(self) -> None:
         self.reusable = False
+        self._exchange = None
         self._transport.abort()
 
     # --- asyncio's ---
@@ -214,66 +283,58 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_over():
+        exchange = self._exchange
+        if exchange is None:
             self.abort()  # nobody asked
             return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._end(NotHttp())
-        if not self._answer.status:
-            self._shorten_head(len(data))
+            return
+        if self._complete:
+            self.reusable = self._keeps and not self._transport.is_closing()
+            self._end(None)
+            return
+        if not exchange.status:
+            self._head_left -= len(data)
+        if self._head_left < 0:
+            self._end(NotHttp())
+        elif self._body_left < 0:
+            self._end(None)  # it is thrown away, and this is enough of it
 
     def eof_received(self) -> None:
         """The transport closes itself."""
 
     def connection_lost(self, error: Exception | None) -> None:
         self.reusable = False
-        if isinstance(error, ssl.SSLError):
-            self._end(error)
-        else:
-            self._end(Disconnected())
+        self._end(error if isinstance(error, ssl.SSLError) else Disconnected())
 
     # --- the parser's ---
 
     def on_message_begin(self) -> None:
-        if self._is_over():
-            self.reusable = False  # more than was asked for
+        if self._complete:
+            self._keeps = False  # more than was asked for
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._shorten_head(len(name) + len(value))
-        if name.lower() == b"retry-after":
-            self._answer.retry_after = value.decode("latin-1")
+        self._head_left -= len(name) + len(value)
+        if len(name) == len(RETRY_AFTER) and name.lower() == RETRY_AFTER and self._exchange is not None:
+            self._exchange.retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200 and not self._is_over():
-            self._answer.status = status
+        if status >= 200 and self._exchange is not None and not self._complete and self._head_left >= 0:
+            self._exchange.status = status
             self._keeps = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         self._body_left -= len(body)
-        if self._body_left < 0:
-            self._end(None)  # it is thrown away, and this is enough of it
 
     def on_message_complete(self) -> None:
-        if self._answer.status and not self._is_over():
-            self.reusable = self._keeps and not self._transport.is_closing()
-            self._end(None)
-
-    def _shorten_head(self, octets: int) -> None:
-        self._head_left -= octets
-        if self._head_left < 0:
-            self._end(NotHttp())
-
-    def _is_over(self) -> bool:
-        return self._waiter is None or self._waiter.done()
+        if self._exchange is not None and self._exchange.status:
+            self._complete = True
 
     def _end(self, error: Exception | None) -> None:
-        """Of the exchange. Once there is a status it stands."""
-        if self._waiter is None or self._waiter.done():
-            return
-        if error is None or self._answer.status:
-            self._waiter.set_result(None)
-        else:
-            self._waiter.set_exception(error)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._ended(self, exchange, error)

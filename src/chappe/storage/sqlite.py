@@ -25,6 +25,7 @@ from chappe.storage.calls import StoreCalls
 from chappe.storage.live import Live
 from chappe.storage.migrate import migrate, refuse_unfinished_copy
 from chappe.storage.steps import LOCK, Row, Steps
+from chappe.storage.webhooks import ClaimsInMemory
 from chappe.storage.writer import Handler, Writer
 from chappe.storage.writer_process import Apart, ProcessWriter
 from chappe.storage.writer_thread import ThreadWriter
@@ -85,7 +86,7 @@ async def open_sqlite(
     return SqliteStore(writer, reader, statements.load("sqlite"), doubt_lasts_ms)
 
 
-class SqliteStore(StoreCalls):
+class SqliteStore(ClaimsInMemory, StoreCalls):
     """`core.ports.Store` on one file."""
 
     def __init__(

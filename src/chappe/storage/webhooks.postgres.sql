@@ -42,7 +42,7 @@ WITH RECURSIVE waiting (endpoint) AS (
     ) AS ready_at
     FROM waiting w
 )
-SELECT p.n, f.endpoint
+SELECT p.n, f.endpoint, e.url, e.secrets, e.failing_since
 FROM unnest($1::bigint[]) WITH ORDINALITY AS p(now, n)
 JOIN first f ON f.ready_at <= p.now
 JOIN endpoint e ON e.id = f.endpoint AND e.disabled_at IS NULL
@@ -69,25 +69,23 @@ WHERE d.id = p.id;
 
 -- What is posted; the reply is the first that is not STOP, as in the status.
 -- name: delivery_contents
-SELECT d.id, d.endpoint, d.tries, e.url, e.secrets, e.failing_since, v.message, v.sequence, v.state, v.at, m.number,
-    m.category, m.test, (
+SELECT d.id, d.endpoint, d.tries, v.message, v.sequence, v.state, v.at, m.number, m.category, m.test, (
         SELECT r.text
         FROM reply r
         WHERE v.state = p.reply AND r.message = v.message AND r.account = v.account AND r.keyword <> 'STOP'
         ORDER BY r.id
         LIMIT 1
     )
-FROM unnest($1::smallint[], $2::bigint[]) AS p(reply, id)
-JOIN delivery d ON d.id = p.id
-JOIN endpoint e ON e.id = d.endpoint
+FROM unnest($1::smallint[], $2::text[]) AS p(reply, ids)
+CROSS JOIN LATERAL json_array_elements_text(p.ids::json) AS claimed(id)
+JOIN delivery d ON d.id = claimed.id::bigint
 JOIN event v ON v.id = d.event
 JOIN message m ON m.id = v.message;
 
 -- name: deliver
-UPDATE delivery d
-SET fate = 1, claimed_until = 0, tries = p.tries, word = p.word, took_ms = p.took_ms, ended_at = p.ended_at
-FROM unnest($1::integer[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS p(tries, word, took_ms, ended_at, id)
-WHERE d.id = p.id AND d.fate <> 1;
+DELETE FROM delivery d
+USING unnest($1::bigint[]) AS p(id)
+WHERE d.id = p.id;
 
 -- Only while it waits with as many tries as were known: another claim may have got further.
 -- name: fail_delivery

@@ -1,13 +1,17 @@
 """Webhooks as the store has them: endpoints, deliveries, and the feed of events, for every engine.
 
 The events and their deliveries themselves are written by `work`, in the transaction that reaches a state (statement
-`insert_event`); what is posted is put together when it is claimed. Steps as in `work`; the calls of the ports are the
-same for both engines, which say only how they change something and how they look something up.
+`insert_event`). A delivery's row lasts until it is taken. Steps as in `work`; the calls of the ports are the same for
+both engines, which say only how they change something and how they look something up, but for claims: where one server
+has the database to itself they are in its memory, and cost the store no write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from chappe.core.message import AccountId, MessageId, State
@@ -22,7 +26,6 @@ from chappe.core.webhooks import (
     Fate,
     Notice,
     Settled,
-    event_body,
 )
 from chappe.storage.engine import Engine
 from chappe.storage.steps import Row, Steps, ask, tell
@@ -33,8 +36,9 @@ EXHAUSTED_AT_ONCE = 10_000
 DROPPED_AT_ONCE = 10_000
 """Old events, and old deliveries, that one call drops at most."""
 WAITING, EXHAUSTED = 0, 2
-"""How fates are stored; 1 is delivered."""
+"""How fates are stored; 1 was delivered, of which earlier releases kept rows."""
 REPLY = STATES.index(State.REPLY)
+NAMES = tuple(state.public_name for state in STATES)
 
 
 # --- records and rows --------------------------------------------------------------------------------
@@ -62,11 +66,17 @@ def notice_of(row: Sequence[Any]) -> Notice:
 # --- deliveries --------------------------------------------------------------------------------------
 
 
+Due: TypeAlias = Mapping[EndpointId, tuple[str, str, int | None]]
+"""Endpoints with something due, the longest due first: url, secrets, and since when they fail."""
 Wanted: TypeAlias = Sequence[tuple[EndpointId, int]]
 """Endpoints, and how many deliveries each may get."""
 
 
-def share_out(due: Sequence[EndpointId], limit: int, rooms: Mapping[EndpointId, int], probes: int) -> Wanted:
+def due_of(rows: Sequence[Row]) -> Due:
+    return {EndpointId(endpoint): (url, secrets, failing_since) for endpoint, url, secrets, failing_since in rows}
+
+
+def share_out(due: Iterable[EndpointId], limit: int, rooms: Mapping[EndpointId, int], probes: int) -> Wanted:
     """What may be claimed for the endpoints that have something due, the longest due first."""
     wanted: list[tuple[EndpointId, int]] = []
     for endpoint in due:
@@ -79,45 +89,92 @@ def share_out(due: Sequence[EndpointId], limit: int, rooms: Mapping[EndpointId, 
     return wanted
 
 
-def claim_deliveries(wanted: Wanted, limit: int, now: int, lease_ms: int) -> Steps[list[Delivery]]:
-    """See `Notifying.claim_deliveries`."""
-    found = yield from ask("due_deliveries", [(endpoint, now, most) for endpoint, most in wanted])
-    ids = [id_ for _, id_ in sorted(found)[:limit]]
-    yield from tell("lease_delivery", [(now + lease_ms, id_) for id_ in sorted(ids)])
-    rows = yield from ask("delivery_contents", [(REPLY, id_) for id_ in ids])
+def contents_of(ids: Sequence[int]) -> Row:
+    """The values of `delivery_contents`: the ids are a JSON array, since one execution reads them all."""
+    return REPLY, str(ids)
+
+
+def put_together(due: Due, ids: Sequence[int], rows: Iterable[Row]) -> list[Delivery]:
+    """From the rows of `delivery_contents`, in the order of the ids. What is not in the rows cannot be told."""
+    secrets = {endpoint: tuple(found[1].split()) for endpoint, found in due.items()}
     claimed: dict[int, Delivery] = {}
-    for id_, endpoint, tries, url, secrets, failing_since, *told in rows:
-        notice = notice_of(told)
+    for id_, endpoint, tries, message, sequence, state, at, number, category, test, reply_text in rows:
+        url, _, failing_since = due[endpoint]
         claimed[id_] = Delivery(
             DeliveryId(id_),
-            EndpointId(endpoint),
-            notice.id,
+            endpoint,
             url,
-            tuple(secrets.split()),
-            event_body(notice),
+            secrets[endpoint],
             tries,
             failing_since,
+            MessageId(message),
+            sequence,
+            NAMES[state],
+            at,
+            number,
+            category,
+            bool(test),
+            reply_text,
         )
-    # Whatever cannot be told any more, because its message was erased, would be claimed for ever.
-    yield from tell("exhaust_delivery", [("erased", now, id_) for id_ in sorted(set(ids) - claimed.keys())])
     return [claimed[id_] for id_ in ids if id_ in claimed]
 
 
-def record_outcomes(settled: Sequence[Settled], now: int) -> Steps[None]:
-    """See `Notifying.record_outcomes`. In the order of ids, so that two nodes wait for each other and not entangle."""
-    by_fate: dict[Fate, list[Settled]] = {fate: [] for fate in Fate}
-    for one in sorted(settled, key=lambda one: one.id):
-        by_fate[one.fate].append(one)
-    delivered, disabled = by_fate[Fate.DELIVERED], by_fate[Fate.DISABLED]
-    failed = sorted(by_fate[Fate.WAITING] + by_fate[Fate.EXHAUSTED] + disabled, key=lambda one: one.id)
-    yield from tell("deliver", [(one.tries, one.word, one.took_ms, now, one.id) for one in delivered])
-    yield from tell("fail_delivery", [_failure(one, now) for one in failed])
-    yield from tell("release_delivery", [(one.id, one.tries_before) for one in by_fate[Fate.RELEASED]])
-    words = {one.endpoint: one.word for one in failed}
-    yield from tell("endpoint_fails", [(now, word, endpoint) for endpoint, word in sorted(words.items())])
-    yield from tell("endpoint_takes", [(endpoint,) for endpoint in sorted({one.endpoint for one in delivered})])
-    gone = sorted({one.endpoint for one in disabled})
-    yield from tell("disable_endpoint", [(now, endpoint) for endpoint in gone])
+def claim_deliveries(wanted: Wanted, limit: int, now: int, lease_ms: int) -> Steps[tuple[list[int], list[Row]]]:
+    """See `Notifying.claim_deliveries`; the ids, and the rows for `put_together`."""
+    found = yield from ask("due_deliveries", [(endpoint, now, most) for endpoint, most in wanted])
+    ids = [id_ for _, id_ in sorted(found)[:limit]]
+    if not ids:
+        return [], []
+    yield from tell("lease_delivery", [(now + lease_ms, id_) for id_ in sorted(ids)])
+    rows = yield from ask("delivery_contents", [contents_of(ids)])
+    yield from exhaust_untold(sorted(set(ids) - {row[0] for row in rows}), now)
+    return ids, rows
+
+
+def exhaust_untold(ids: Sequence[int], now: int) -> Steps[None]:
+    """Whatever cannot be told any more, because its message was erased, would be claimed for ever."""
+    yield from tell("exhaust_delivery", [("erased", now, id_) for id_ in ids])
+
+
+Outcomes: TypeAlias = tuple[Mapping[str, list[Row]], Sequence[EndpointId]]
+"""Statements with their rows, and the endpoints that are gone."""
+
+
+def outcomes_of(settled: Sequence[Settled], now: int) -> Outcomes:
+    """In the order of ids, so that two nodes wait for each other and do not entangle."""
+    delivered: list[Row] = []
+    failed: list[Row] = []
+    released: list[Row] = []
+    words: dict[EndpointId, str] = {}
+    takes: set[EndpointId] = set()
+    gone: set[EndpointId] = set()
+    for one in sorted(settled, key=itemgetter(0)):
+        match one.fate:
+            case Fate.DELIVERED:
+                delivered.append((one.id,))
+                takes.add(one.endpoint)
+            case Fate.RELEASED:
+                released.append((one.id, one.tries_before))
+            case Fate.WAITING | Fate.EXHAUSTED | Fate.DISABLED:
+                failed.append(_failure(one, now))
+                words[one.endpoint] = one.word
+                if one.fate is Fate.DISABLED:
+                    gone.add(one.endpoint)
+    rows: dict[str, list[Row]] = {
+        "deliver": delivered,
+        "fail_delivery": failed,
+        "release_delivery": released,
+        "endpoint_fails": [(now, word, endpoint) for endpoint, word in sorted(words.items())],
+        "endpoint_takes": [(endpoint,) for endpoint in sorted(takes)],
+        "disable_endpoint": [(now, endpoint) for endpoint in sorted(gone)],
+    }
+    return rows, sorted(gone)
+
+
+def record_outcomes(rows: Mapping[str, Sequence[Row]], gone: Sequence[EndpointId]) -> Steps[None]:
+    """See `Notifying.record_outcomes`."""
+    for statement, each in rows.items():
+        yield from tell(statement, each)
     for endpoint in gone:
         yield from exhaust_waiting(endpoint, _EVER, _EVER)
 
@@ -136,8 +193,14 @@ def _failure(one: Settled, now: int) -> Row:
     )
 
 
-def exhaust_waiting(endpoint: EndpointId, made_before: int, now: int) -> Steps[int]:
-    """See `Notifying.exhaust_waiting`; what is left over the bound `tidy` gives up, or the next call."""
+def exhaust_waiting(
+    endpoint: EndpointId, made_before: int, now: int, claimed: Sequence[tuple[int, DeliveryId]] = ()
+) -> Steps[int]:
+    """See `Notifying.exhaust_waiting`; what is left over the bound `tidy` gives up, or the next call.
+
+    `claimed`: until when what is claimed, where only memory knows it.
+    """
+    yield from tell("lease_delivery", claimed)
     rows = yield from ask("exhaust_waiting", [(now, endpoint, made_before, now, EXHAUSTED_AT_ONCE)])
     return len(rows)
 
@@ -195,6 +258,7 @@ JOBS: Mapping[str, Callable[..., Steps[Any]]] = {
     "claim_deliveries": claim_deliveries,
     "record_outcomes": record_outcomes,
     "exhaust_waiting": exhaust_waiting,
+    "exhaust_untold": exhaust_untold,
     "add_endpoint": add_endpoint,
     "remove_endpoint": remove_endpoint,
     "enable_endpoint": enable_endpoint,
@@ -211,15 +275,15 @@ class WebhookCalls(Engine):
     async def claim_deliveries(
         self, limit: int, now: int, lease_ms: int, rooms: Mapping[EndpointId, int], probes: int
     ) -> list[Delivery]:
-        due = [EndpointId(endpoint) for (endpoint,) in await self._look_up("due_endpoints", (now,))]
+        due = due_of(await self._look_up("due_endpoints", (now,)))
         wanted = share_out(due, limit, rooms, probes)
         if not wanted or limit <= 0:
             return []
-        claimed: list[Delivery] = await self._change("claim_deliveries", (wanted, limit, now, lease_ms))
-        return claimed
+        ids, rows = await self._change("claim_deliveries", (wanted, limit, now, lease_ms))
+        return put_together(due, ids, rows)
 
     async def record_outcomes(self, settled: Sequence[Settled], now: int) -> None:
-        await self._change("record_outcomes", (settled, now))
+        await self._change("record_outcomes", outcomes_of(settled, now))
 
     async def exhaust_waiting(self, endpoint: EndpointId, made_before: int, now: int) -> int:
         count: int = await self._change("exhaust_waiting", (endpoint, made_before, now))
@@ -264,3 +328,52 @@ class WebhookCalls(Engine):
 
     async def tidy_events(self, now: int) -> None:
         await self._change("tidy_events", (now,))
+
+
+class ClaimsInMemory(WebhookCalls):
+    """`Notifying` where one server has the database to itself: what it has claimed it knows, and a server that has died
+    has claimed nothing.
+
+    A delivery's id may be given to another once it is taken: its claim ends after that, and by nobody else's outcome.
+    """
+
+    @cached_property
+    def _claims(self) -> dict[EndpointId, dict[DeliveryId, int]]:
+        """What is claimed, and until when."""
+        return defaultdict(dict)
+
+    async def claim_deliveries(
+        self, limit: int, now: int, lease_ms: int, rooms: Mapping[EndpointId, int], probes: int
+    ) -> list[Delivery]:
+        due = due_of(await self._look_up("due_endpoints", (now,)))
+        found: list[tuple[int, int, EndpointId]] = []
+        for endpoint, most in share_out(due, limit, rooms, probes) if limit > 0 else ():
+            claims = self._unexpired(endpoint, now)
+            rows = await self._look_up("due_deliveries", (endpoint, now, most + len(claims)))
+            found += [(ready_at, id_, endpoint) for ready_at, id_ in rows if id_ not in claims][:most]
+        found = sorted(found)[:limit]
+        if not found:
+            return []
+        ids = [id_ for _, id_, _ in found]
+        claimed = put_together(due, ids, await self._look_up("delivery_contents", contents_of(ids)))
+        for _, id_, endpoint in found:
+            self._claims[endpoint][DeliveryId(id_)] = now + lease_ms
+        if len(claimed) < len(ids):
+            await self._change("exhaust_untold", (sorted(set(ids).difference(one.id for one in claimed)), now))
+        return claimed
+
+    async def record_outcomes(self, settled: Sequence[Settled], now: int) -> None:
+        await super().record_outcomes(settled, now)
+        for one in settled:
+            self._claims[one.endpoint].pop(one.id, None)
+
+    async def exhaust_waiting(self, endpoint: EndpointId, made_before: int, now: int) -> int:
+        claimed = [(until, id_) for id_, until in self._unexpired(endpoint, now).items()]
+        count: int = await self._change("exhaust_waiting", (endpoint, made_before, now, claimed))
+        return count
+
+    def _unexpired(self, endpoint: EndpointId, now: int) -> Mapping[DeliveryId, int]:
+        claims = self._claims[endpoint]
+        for id_ in [id_ for id_, until in claims.items() if until <= now]:
+            del claims[id_]
+        return claims

@@ -34,7 +34,7 @@ WITH RECURSIVE waiting (endpoint) AS (
     SELECT w.endpoint, (SELECT min(d.ready_at) FROM delivery d WHERE d.fate = 0 AND d.endpoint = w.endpoint) AS ready_at
     FROM waiting w
 )
-SELECT f.endpoint
+SELECT f.endpoint, e.url, e.secrets, e.failing_since
 FROM first f
 JOIN endpoint e ON e.id = f.endpoint AND e.disabled_at IS NULL
 WHERE f.ready_at <= $1
@@ -55,25 +55,21 @@ WHERE id = v.column2;
 
 -- What is posted; the reply is the first that is not STOP, as in the status.
 -- name: delivery_contents
-SELECT d.id, d.endpoint, d.tries, e.url, e.secrets, e.failing_since, v.message, v.sequence, v.state, v.at, m.number,
-    m.category, m.test, (
+SELECT d.id, d.endpoint, d.tries, v.message, v.sequence, v.state, v.at, m.number, m.category, m.test, (
         SELECT r.text
         FROM reply r
-        WHERE v.state = p.column1 AND r.message = v.message AND r.account = v.account AND r.keyword <> 'STOP'
+        WHERE v.state = $1 AND r.message = v.message AND r.account = v.account AND r.keyword <> 'STOP'
         ORDER BY r.id
         LIMIT 1
     )
-FROM (VALUES ($1, $2)) AS p
-CROSS JOIN delivery d ON d.id = p.column2
-JOIN endpoint e ON e.id = d.endpoint
+FROM json_each($2) claimed
+CROSS JOIN delivery d ON d.id = claimed.value
 JOIN event v ON v.id = d.event
 JOIN message m ON m.id = v.message;
 
 -- name: deliver
-UPDATE delivery
-SET fate = 1, claimed_until = 0, tries = v.column1, word = v.column2, took_ms = v.column3, ended_at = v.column4
-FROM (VALUES ($1, $2, $3, $4, $5)) AS v
-WHERE id = v.column5 AND fate <> 1;
+DELETE FROM delivery
+WHERE id IN (VALUES ($1));
 
 -- Only while it waits with as many tries as were known: another claim may have got further.
 -- name: fail_delivery

@@ -186,6 +186,8 @@ class Node:
         self._notifying: asyncio.Task[None] | None = None
         self._notifier_wakes = False
         """Soon."""
+        self._queued_on: set[str] = set()
+        """The routes whose connectors are woken next."""
         self._background: set[asyncio.Task[None]] = set()
         self._broken = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -610,9 +612,16 @@ class Node:
             self._customers.wake()
 
     def _wake(self, route: str) -> None:
+        """When all that was accepted in this turn of the loop has said so."""
         self._wake_notifier()  # accepted: the first of its events
+        if not self._queued_on:
+            asyncio.get_running_loop().call_soon(self._wake_queued)
+        self._queued_on.add(route)
+
+    def _wake_queued(self) -> None:
+        queued_on, self._queued_on = self._queued_on, set()
         for line in self._lines.values():
-            if route in self._routes_of(line.name):
+            if not queued_on.isdisjoint(self._routes_of(line.name)):
                 line.wake()
 
     def _wake_campaigns(self) -> None:

@@ -427,7 +427,7 @@ class SmppConnector:
             log.warning("query_sm refused", extra={"connector": self.name, "status": status_name(status)})
 
     def _on_request(self, link: aio.Link, pdu: Pdu, now: int) -> None:
-        if not isinstance(pdu, DeliverSm | DataSm):
+        if not isinstance(pdu, (DeliverSm, DataSm)):  # a union would be made anew for each
             # outbind, alert_notification: nothing that we wait for, and mostly nothing to answer.
             log.info("request ignored", extra={"connector": self.name, "request": type(pdu).__name__})
             if pdu.command_id in RESPONSE_TO:

@@ -55,6 +55,7 @@ from chappe.smpp.pdus import (
     Tag,
     Tlv,
     Ton,
+    unsigned,
 )
 from chappe.smpp.session import Cause
 from chappe.smpp.udh import place_of, sar_parameters
@@ -325,8 +326,13 @@ def _relative_time(seconds: int) -> bytes:
 
 # --- what operators bring ----------------------------------------------------------------------------
 
+# By their short names: a member of an enumeration costs ten times as much by its full one, in CPython 3.11.
+_TYPE_MASK, _UDHI = EsmClass.TYPE_MASK, EsmClass.UDHI
 _INTERMEDIATE = EsmClass.INTERMEDIATE_NOTIFICATION
 _OF_RECEIPTS = EsmClass.RECEIPT | _INTERMEDIATE
+_RECEIPTED_MESSAGE_ID, _MESSAGE_STATE = Tag.RECEIPTED_MESSAGE_ID, Tag.MESSAGE_STATE
+_NETWORK_ERROR_CODE, _USER_MESSAGE_REFERENCE = Tag.NETWORK_ERROR_CODE, Tag.USER_MESSAGE_REFERENCE
+_FAILED = Verdict.FAILED
 
 
 def receipt_in(
@@ -343,20 +349,21 @@ def receipt_in(
     octets, without an id and without a verdict. `not_assigned`: see `read_receipt`; `stop_codes`: see
     `is_operator_stop`.
     """
-    kind = pdu.esm_class & EsmClass.TYPE_MASK
-    receipted = pdu.tlv(Tag.RECEIPTED_MESSAGE_ID)
+    kind = pdu.esm_class & _TYPE_MASK
+    tlvs = dict(reversed(pdu.tlvs))  # of those with one tag the first counts
+    receipted = tlvs.get(_RECEIPTED_MESSAGE_ID)
     if not kind & _OF_RECEIPTS and (kind or receipted is None):
         return None
     octets = pdu.user_data
     receipt = read_receipt(
-        place_of(pdu).rest if pdu.esm_class & EsmClass.UDHI else octets,
+        place_of(pdu).rest if pdu.esm_class & _UDHI else octets,
         receipted_message_id=receipted,
-        message_state=pdu.tlv_int(Tag.MESSAGE_STATE),
-        network_error_code=pdu.tlv(Tag.NETWORK_ERROR_CODE),
+        message_state=unsigned(tlvs.get(_MESSAGE_STATE)),
+        network_error_code=tlvs.get(_NETWORK_ERROR_CODE),
         not_assigned=not_assigned,
     )
     number = e164(pdu.source_addr)
-    reference = pdu.tlv_int(Tag.USER_MESSAGE_REFERENCE)
+    reference = unsigned(tlvs.get(_USER_MESSAGE_REFERENCE))
     if receipt is None:
         return ReceiptReport(connector, "", at, None, "unread", reference, number, octets)
     verdict, detail = _or_stop(receipt.verdict, receipt.detail, stop_codes)
@@ -384,7 +391,7 @@ def state_in(
 
 
 def _or_stop(verdict: Verdict | None, detail: str, stop_codes: Collection[str]) -> tuple[Verdict | None, str]:
-    if verdict is Verdict.FAILED and is_operator_stop(detail, stop_codes):
+    if verdict is _FAILED and is_operator_stop(detail, stop_codes):
         return Verdict.OPTED_OUT, f"operatorStop:{detail.partition(':')[2]}"
     return verdict, detail
 
@@ -423,5 +430,8 @@ def inbound_in(
 
 def e164(address: bytes) -> str | None:
     """`+digits` of an address that can be an international number, written with +, 00 or neither."""
-    found = re.fullmatch(rb"(?:\+|00)?([1-9][0-9]{6,14})", address)
+    found = _international(address)
     return "+" + found[1].decode("ascii") if found else None
+
+
+_international = re.compile(rb"(?:\+|00)?([1-9][0-9]{6,14})").fullmatch

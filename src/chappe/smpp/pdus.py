@@ -83,6 +83,11 @@ class Failure:
 # --- the PDUs ----------------------------------------------------------------------------------------
 
 
+def unsigned(value: bytes | None) -> int | None:
+    """An optional parameter's value as a number; None also when it has no octet or more than four."""
+    return int.from_bytes(value, "big") if value and len(value) <= 4 else None
+
+
 @dataclass(slots=True)
 class Pdu:
     """What every PDU has. `command_status` is kept as an int: vendors use 0x400-0x4FF and more."""
@@ -101,9 +106,8 @@ class Pdu:
         return None
 
     def tlv_int(self, tag: int) -> int | None:
-        """The same as an unsigned number; None also when it has no octet or more than four."""
-        value = self.tlv(tag)
-        return int.from_bytes(value, "big") if value and len(value) <= 4 else None
+        """The same as an unsigned number (`unsigned`)."""
+        return unsigned(self.tlv(tag))
 
 
 @dataclass(slots=True)

@@ -207,13 +207,9 @@ def _read_idempotency(request: Request, family: Family, body: bytes) -> Idempote
 
 
 def _one_of_two(identifiers: list[str], snapshot_ids: list[str]) -> tuple[str | None, str | None]:
-    match identifiers, snapshot_ids:
-        case [identifier], []:
-            return identifier, None
-        case [], [snapshot_id]:
-            return None, snapshot_id
-        case _:
-            raise Problem(INVALID_PARAMETER, "identifier", hint=Hint.ONE_OF_TWO)
+    if len(identifiers) + len(snapshot_ids) != 1:
+        raise Problem(INVALID_PARAMETER, "identifier", hint=Hint.ONE_OF_TWO)
+    return (identifiers[0], None) if identifiers else (None, snapshot_ids[0])
 
 
 # --- the description ---------------------------------------------------------------------------------

@@ -18,16 +18,15 @@ _ID = re.compile("[0-9]{1,19}")
 
 def values(query: bytes, name: str) -> list[str]:
     """The values of a parameter that are not empty; clients send empty ones for what they do not ask."""
-    found: list[str] = []
+    found = []
     text = query.decode("latin-1")
-    if f"{name}=" not in text and "%" not in text:
-        return found
+    read = unquote_plus if "%" in text or "+" in text else str  # most have nothing encoded
     for pair in text.split("&"):
         written_name, _, value = pair.partition("=")
-        if value and unquote_plus(written_name) == name:
+        if value and read(written_name) == name:
             # A literal plus sign in front of digits was meant as one, though it is an encoded space.
             plus = "+" if value[0] == "+" and "0" <= value[1:2] <= "9" else ""
-            found.append(plus + unquote_plus(value[len(plus) :]))
+            found.append(plus + read(value[len(plus) :]))
     return found
 
 

@@ -154,7 +154,9 @@ def account_of(row: Row) -> Account:
     return Account(AccountId(id_), name, bool(blocked), settings_of(settings), limits_of(limits))
 
 
+@lru_cache(1_000)
 def key_of(row: Row) -> Key:
+    """A key, made anew only if its row or its account's is another one; nobody changes it in place."""
     id_, test, hint, created_at, revoked_at, *account = row
     return Key(id_, account_of(tuple(account)), bool(test), hint, created_at, revoked_at)
 

@@ -560,6 +560,29 @@ async def test_what_is_claimed_while_the_courier_fails_is_released() -> None:
     assert await scene.turns() == 1
 
 
+async def test_an_outcome_makes_room_before_it_is_stored() -> None:
+    scene = Scene(Limits(per_endpoint=2))
+    scene.add(1)
+    await scene.turns()
+    made = scene.add(1, 4)
+    assert await scene.notifier.step() == 2
+    scene.notifier.hear(scene.script.outcomes())
+    assert await scene.notifier.step() == 2
+    assert [delivery.id for delivery in scene.script.posted[-4:]] == made
+    assert scene.outbox.count(Fate.WAITING) == 4
+
+
+async def test_what_waits_to_be_stored_is_not_posted_again_when_its_lease_is_over() -> None:
+    scene = Scene()
+    (made,) = scene.add(1)
+    await scene.notifier.step()
+    scene.notifier.hear(scene.script.outcomes())
+    scene.now += LEASE_MS
+    assert await scene.notifier.step() == 0
+    await scene.notifier.record()
+    assert (scene.posted_to(1), scene.outbox.rows[made].fate) == (1, Fate.DELIVERED)
+
+
 async def test_outcomes_are_kept_while_the_store_is_away() -> None:
     scene = Scene()
     scene.add(1, 2)

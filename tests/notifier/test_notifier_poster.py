@@ -186,6 +186,29 @@ async def test_a_connection_that_is_not_kept_is_made_anew(scene: Scene, raw: str
     assert (len(receiver.calls), receiver.connections) == (2, 2)
 
 
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one_s(scene: Scene) -> None:
+    taken, refused = "HTTP/1.1 200 OK\nContent-Length: 0\n\n", "HTTP/1.1 500 No\nContent-Length: 0\n\n"
+    receiver = await scene.receiver(answer(taken + refused))
+    scene.poster(Start(OPEN, per_endpoint=1)).take([delivery(receiver.url) for _ in range(3)])
+    assert [outcome.status for outcome in await scene.ear.until(3)] == [200, 200, 200]
+    assert receiver.connections == 3
+
+
+async def test_a_try_that_hangs_while_it_connects_ends_in_time(scene: Scene) -> None:
+    asked = asyncio.Event()
+
+    async def look_up(host: str) -> Sequence[str]:
+        asked.set()
+        await asyncio.Event().wait()
+        return []
+
+    poster = Poster(Start(timeout_seconds=0.05), lambda: NOW, scene.ear.hear, look_up)
+    scene.posters.append(poster)
+    poster.take([delivery("http://hooks.example/")])
+    assert [outcome.word for outcome in await scene.ear.until(1)] == ["timeout"]
+    assert asked.is_set()
+
+
 async def test_an_idle_connection_that_is_closed_meanwhile_costs_no_try(scene: Scene) -> None:
     receiver = await scene.receiver(answer("HTTP/1.1 200 OK\nContent-Length: 0\n\n", then_close=True))
     poster = scene.poster()

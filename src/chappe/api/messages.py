@@ -171,7 +171,7 @@ def status_answer(
         scheduled=msgspec.UNSET if is_held else waits_until,
         sent=or_unset(message.sent_at),
         state=state.public_name,
-        stateDate=lifecycle.times(message)[state],
+        stateDate=lifecycle.time_of(message, state),
         submitted=message.accepted_at,
         test=message.test,
         unsubscribed=or_unset(message.unsubscribed_at),

@@ -6,7 +6,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from enum import IntEnum
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -28,6 +29,8 @@ from chappe.core.text import with_language
 
 MOST_AT_ONCE = 10_000
 """Messages in one bulk status."""
+SLICE = 500
+"""Of those that are looked up and put together at once."""
 DEFAULT_LIMIT, MOST_IN_A_PAGE = 100, 500
 MOST_LOOKED_AT = 5_000
 """Messages that one request looks through for those it wants; the next request goes on there."""
@@ -35,6 +38,8 @@ CLOCKS_DIFFER_MS = 10 * 60_000
 """Messages are listed in the order of their ids; nodes' clocks may disagree by this."""
 LONGEST_PREVIEW = 10_000
 NO_TEXT, TOO_LONG, INVALID_DATE, TOO_MANY, NOT_CANCELLABLE = 30, 32, 61, 74, 43
+
+T = TypeVar("T")
 
 
 # --- bodies ------------------------------------------------------------------------------------------
@@ -138,20 +143,30 @@ class Searching:
     async def find_statuses(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)
         body = decode_json(await request.read_body(), _bulk_body, {})
+        account = key.account
         match body.identifiers, body.snapshotIds:
             case None, list(ids):
                 _check_size(ids, "snapshotIds")
                 wanted = [read_id(str(id_), "snapshotIds") for id_ in ids]
-                found = await self._store.find_messages(key.account.id, wanted)
+                statuses = await self._statuses(wanted, partial(self._store.find_messages, account.id))
             case list(identifiers), None:
                 _check_size(identifiers, "identifiers")
-                country = key.account.settings.country
+                country = account.settings.country
                 numbers = [read_number(written(one), country, "identifiers") for one in identifiers]
-                found = await self._store.find_latest_of(key.account.id, numbers)
+                statuses = await self._statuses(numbers, partial(self._store.find_latest_of, account.id))
             case _:
                 raise Problem(INVALID_PARAMETER, "snapshotIds")
-        now = self._services.now_ms()
-        return json_answer(BulkAnswer([None if message is None else status_answer(message, now) for message in found]))
+        return json_answer(BulkAnswer(statuses))
+
+    async def _statuses(
+        self, wanted: Sequence[T], find: Callable[[Sequence[T]], Awaitable[Sequence[Message | None]]]
+    ) -> list[StatusAnswer | None]:
+        """In slices, so that others get their turn."""
+        now, statuses = self._services.now_ms(), list[StatusAnswer | None]()
+        for start in range(0, len(wanted), SLICE):
+            found = await find(wanted[start : start + SLICE])
+            statuses += [None if message is None else status_answer(message, now) for message in found]
+        return statuses
 
     async def list_messages(self, request: Request) -> Answer:
         key = await authenticate(self._store, request.headers)

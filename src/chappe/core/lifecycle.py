@@ -261,12 +261,13 @@ def public_state(message: Message) -> State:
 
 def times(message: Message) -> dict[State, int]:
     """The time of each public state reached; absent when not reached."""
-    reached = {State.SUBMITTED: message.accepted_at}
-    for state, name in _TIME_OF.items():
-        at = getattr(message, name)
-        if at is not None:
-            reached[state] = at
-    return reached
+    return {state: at for state, name in _TIME_OF.items() if (at := getattr(message, name)) is not None}
+
+
+def time_of(message: Message, state: State) -> int:
+    """When it reached a state that it has reached."""
+    at: int = getattr(message, _TIME_OF[state])
+    return at
 
 
 def is_engaged(message: Message) -> bool:
@@ -365,6 +366,7 @@ _MEANS: Mapping[type[Fact], Happening] = {
 }
 
 _TIME_OF: Mapping[State, str] = {
+    State.SUBMITTED: "accepted_at",
     State.SENT: "sent_at",
     State.DELIVERED: "delivered_at",
     State.BOUNCED: "bounced_at",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from chappe.storage.steps import Row
@@ -22,6 +25,10 @@ class Engine:
 
     async def _look_up(self, statement: str, values: Row) -> list[Row]:
         raise NotImplementedError
+
+    async def _look_up_all(self, statement: str, wanted: Sequence[Row]) -> list[Row]:
+        """The rows for all of them, which say themselves what they are for; a row may come twice."""
+        return list(chain.from_iterable(await asyncio.gather(*(self._look_up(statement, each) for each in wanted))))
 
     async def _find(self, statement: str, values: Row) -> Row | None:
         """A look-up that gives one row, or none."""

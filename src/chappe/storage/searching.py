@@ -1,7 +1,7 @@
 """Many messages at once, or everything about one, for every engine.
 
-Lists are read as ids, and those as single messages are: PostgreSQL puts the look-ups of one turn into one query, and in
-SQLite a point read costs less than a join would.
+Lists are read as ids, and those as single messages are, many at a time: PostgreSQL puts the look-ups of one turn into
+one query, and SQLite runs a statement for many rows at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chappe.storage.engine import NO_ID, Engine
 from chappe.storage.steps import Row
 from chappe.storage.work import WEEK_MS, message_of
 
-AT_ONCE = 200
+AT_ONCE = 192
 """Look-ups after which others get their turn."""
 
 FACTS: Mapping[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
@@ -33,10 +33,12 @@ class SearchCalls(Engine):
     """`Searching`."""
 
     async def find_messages(self, account: AccountId, messages: Sequence[MessageId]) -> list[Message | None]:
-        return await self._find_each("find_message", [(message, account) for message in messages])
+        found = {message.id: message for message in await self._find_all("find_message", account, messages)}
+        return [found.get(id_) for id_ in messages]
 
     async def find_latest_of(self, account: AccountId, numbers: Sequence[str]) -> list[Message | None]:
-        return await self._find_each("find_latest_message", [(number, account) for number in numbers])
+        found = {message.number: message for message in await self._find_all("find_latest_message", account, numbers)}
+        return [found.get(number) for number in numbers]
 
     async def list_messages(
         self, account: AccountId, *, test: bool, before: MessageId | None, limit: int
@@ -63,9 +65,10 @@ class SearchCalls(Engine):
         messages = await self.find_messages(account, [MessageId(id_) for (id_,) in ids])
         return [message for message in messages if message is not None]
 
-    async def _find_each(self, statement: str, wanted: Sequence[Row]) -> list[Message | None]:
-        found: list[Message | None] = []
-        for start in range(0, len(wanted), AT_ONCE):
-            look_ups = (self._look_up(statement, values) for values in wanted[start : start + AT_ONCE])
-            found += [message_of(rows[0]) if rows else None for rows in await asyncio.gather(*look_ups)]
+    async def _find_all(self, statement: str, account: AccountId, keys: Sequence[str | int]) -> list[Message]:
+        found: list[Message] = []
+        for start in range(0, len(keys), AT_ONCE):
+            wanted = [(key, account) for key in keys[start : start + AT_ONCE]]
+            found += map(message_of, await self._look_up_all(statement, wanted))
+            await asyncio.sleep(0)  # an engine may not have waited
         return found

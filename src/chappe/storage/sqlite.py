@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,6 +135,15 @@ class SqliteStore(ClaimsInMemory, StoreCalls):
             return self._reader.execute(self._sql[statement], values).fetchall()
         except OUTAGES as error:
             raise StoreUnavailable("the store cannot be read now: try again") from error
+
+    async def _look_up_all(self, statement: str, wanted: Sequence[Row]) -> list[Row]:
+        rows: list[Row] = []
+        try:
+            for sql, values in statements.executions(self._sql[statement], wanted):
+                rows += self._reader.execute(sql, values)
+        except OUTAGES as error:
+            raise StoreUnavailable("the store cannot be read now: try again") from error
+        return rows
 
 
 # --- the writer's side -------------------------------------------------------------------------------

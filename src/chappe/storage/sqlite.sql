@@ -472,8 +472,8 @@ WHERE id = $1;
 SELECT id, account, number, family, category, campaign, sender, text, parts, test, policy, route, accepted_at, due_at,
     validity_ms, previous, delivery, sent_at, delivered_at, bounced_at, error_at, opened_at, reply_at,
     unsubscribed_at, cause, in_doubt, resent, facts, events, wake_at, held_by, charged, cut
-FROM message
-WHERE id = $1 AND account = $2;
+FROM (VALUES ($1, $2)) AS p
+CROSS JOIN message ON id = p.column1 AND account = p.column2;
 
 -- The message beside each of its attempts.
 -- name: find_journey
@@ -493,9 +493,9 @@ SELECT m.id, m.account, m.number, m.family, m.category, m.campaign, m.sender, m.
     m.route, m.accepted_at, m.due_at, m.validity_ms, m.previous, m.delivery, m.sent_at, m.delivered_at,
     m.bounced_at, m.error_at, m.opened_at, m.reply_at, m.unsubscribed_at, m.cause, m.in_doubt, m.resent,
     m.facts, m.events, m.wake_at, m.held_by, m.charged, m.cut
-FROM latest l
-JOIN message m ON m.id = l.message
-WHERE l.number = $1 AND l.account = $2;
+FROM (VALUES ($1, $2)) AS p
+CROSS JOIN latest l ON l.number = p.column1 AND l.account = p.column2
+JOIN message m ON m.id = l.message;
 
 -- The first reply to a message that is not STOP.
 -- name: find_reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from chappe.core.webhooks import (
     make_secret,
     settle,
 )
+from chappe.storage.sqlite import open_sqlite
 
 SOON = NOW + MINUTE
 LEASE = 2 * MINUTE
@@ -330,6 +332,18 @@ async def test_deliveries_outlive_a_restart(scene: Scene) -> None:
     await scene.accept()
     await scene.restart()
     assert len(await claim(scene)) == 1
+
+
+async def test_claims_in_memory_end_with_their_server(tmp_path: Path) -> None:
+    """On SQLite, where nobody else can have claimed; on PostgreSQL the other servers wait for the lease."""
+    scene = await Scene.begin(lambda: open_sqlite(tmp_path / "chappe.db"))
+    await listen(scene, State.SUBMITTED)
+    await scene.accept()
+    [first] = await claim(scene)
+    assert await claim(scene) == []
+    await scene.restart()
+    assert await claim(scene) == [first]
+    await scene.store.close()
 
 
 # --- exhausted, disabled, replayed -------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -23,6 +24,8 @@ from proofs.traffic import Traffic, judge
 
 NAME = "extra"
 PATIENCE_SECONDS = 30.0
+IDS_APART_SECONDS = 10.0
+"""A simulator's ids begin with the microsecond in which it was made."""
 UNDISTURBED_SECONDS = 1.2
 """By then every node has seen a change."""
 MOOD = Mood(answer_seconds=0.05, receipt_seconds=0.1)
@@ -40,7 +43,11 @@ async def prove(
 ) -> Findings:
     """`nodes`: how many on a PostgreSQL; with 0 there is one, on SQLite."""
     async with AsyncExitStack() as stack:
-        simulators = [Simulator(MOOD, ledger=True) for _ in range(3)]
+        simulators = [
+            # It is one operator at two places: the ids that it gives at the one are not those of the other.
+            Simulator(MOOD, ledger=True, wall_clock=partial(_clock, slow_seconds=IDS_APART_SECONDS * number))
+            for number in range(3)
+        ]
         ports = [await simulator.start() for simulator in simulators]
         for simulator in simulators:
             stack.push_async_callback(simulator.stop)
@@ -179,6 +186,10 @@ class _Person:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not happened():
                 await asyncio.sleep(0.01)
+
+
+def _clock(slow_seconds: float) -> float:
+    return time.time() - slow_seconds
 
 
 def _has_delivered(simulator: Simulator) -> bool:

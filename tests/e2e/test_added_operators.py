@@ -34,8 +34,10 @@ PATIENCE_SECONDS = 30
 class Operator:
     """A simulator, and the settings that lead to it."""
 
-    def __init__(self) -> None:
-        self.simulator = Simulator(Mood(receipt_seconds=0.05, answer_seconds=0.01), ledger=True)
+    def __init__(self, slow_seconds: float = 0.0) -> None:
+        """`slow_seconds`: by its clock, which its ids begin with."""
+        mood = Mood(receipt_seconds=0.05, answer_seconds=0.01)
+        self.simulator = Simulator(mood, ledger=True, wall_clock=lambda: time.time() - slow_seconds)
         self.port = 0
 
     @property
@@ -57,13 +59,14 @@ async def sfr() -> AsyncIterator[Operator]:
 
 @pytest.fixture
 async def elsewhere() -> AsyncIterator[Operator]:
-    async with an_operator() as operator:
+    """Another place of the operator that is at `sfr`, whose ids there are not those here."""
+    async with an_operator(slow_seconds=10.0) as operator:
         yield operator
 
 
 @contextlib.asynccontextmanager
-async def an_operator() -> AsyncIterator[Operator]:
-    operator = Operator()
+async def an_operator(slow_seconds: float = 0.0) -> AsyncIterator[Operator]:
+    operator = Operator(slow_seconds)
     operator.port = await operator.simulator.start()
     yield operator
     await operator.simulator.stop()

@@ -60,12 +60,12 @@ PARTS = {
     "campaign": Part(campaigns.of_a_list),
     "backlog": Part(campaigns.with_a_backlog, quick=False),
     "lookups-http": Part(lookups.over_http, stores=True),
-    "lookups-store": Part(lookups.at_the_store, stores=True),
+    "lookups-store": Part(lookups.at_the_store, quick=False, stores=True),
     "growth": Part(growth.of_the_database, quick=False, stores=True),
     "postgres": Part(postgres.beside_sqlite, quick=False),
     "import": Part(imports.of_a_file),
-    "loop": Part(loop.each),
-    "writer": Part(writer.each),
+    "loop": Part(loop.each, quick=False),
+    "writer": Part(writer.each, quick=False),
     "micro": Part(micro.each, quick=False),
 }
 FAMILIES = ("versus", "accepts", "lookups")

@@ -62,7 +62,7 @@ FULL = Scale(
     micro_seconds=0.2,
 )
 QUICK = Scale(
-    rounds=3,
+    rounds=1,
     turns=1,
     http_sends=500,
     store_accepts=1_000,

@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.disk import filesystem_of
 from bench.measure import Row
 
-WIDTH = 170
+WIDTH = 200
 """Of a table that goes to a file."""
 NOISY = "Figures from a shared machine are noisy: compare rows of one run, and runs only as ratios."
 MARKS = {True: "met", False: "SHORT", None: "not measured"}

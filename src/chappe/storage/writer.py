@@ -8,7 +8,7 @@ process of its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -67,6 +67,17 @@ class Job:
 
 Outcome: TypeAlias = tuple[Any, Any, BaseException | None]
 """A job's key, its result, and why it has none."""
+
+
+def resolve(outcomes: Iterable[Outcome]) -> None:
+    """Tells the futures that are the jobs' keys."""
+    for future, result, error in outcomes:
+        if future.done():
+            continue  # its caller was cancelled: the job is stored all the same
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
 
 
 def run_jobs(

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from chappe.core.errors import StoreUnavailable
 from chappe.core.message import InDoubtPolicy
+from chappe.storage.writer import resolve
 from chappe.storage.writer_frames import END, Start, Told, frame_of, frames_in
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,7 @@ class ProcessWriter(asyncio.Protocol):
         try:
             frame = frame_of(jobs)
         except Exception as error:  # a payload that is no plain data: a mistake of ours
-            for key, _, _ in jobs:
-                self._futures.pop(key).set_exception(error)
+            resolve((self._futures.pop(key), None, error) for key, _, _ in jobs)
         else:
             self._transport.write(frame)
 
@@ -118,22 +118,15 @@ class ProcessWriter(asyncio.Protocol):
         for told in cast(list[Told], frames_in(self._received)):
             for record in told.log:
                 logging.getLogger(record.name).handle(record)
-            for key, result, failure in told.outcomes:
-                future = self._futures.pop(key)
-                if future.done():
-                    continue  # its caller was cancelled: the job is stored all the same
-                if failure is None:
-                    future.set_result(result)
-                else:
-                    future.set_exception(failure.error())
+            resolve(
+                (self._futures.pop(key), result, None if failure is None else failure.error())
+                for key, result, failure in told.outcomes
+            )
 
     def connection_lost(self, error: Exception | None) -> None:
         expected, self._closed = self._closed, True
-        for future in self._futures.values():
-            if not future.done():
-                future.set_exception(
-                    StoreUnavailable("the writer's process has ended: what it was doing may be stored")
-                )
+        gone = "the writer's process has ended: what it was doing may be stored"
+        resolve((future, None, StoreUnavailable(gone)) for future in self._futures.values())
         self._futures.clear()
         self._gone.set()
         if not expected and self._connected.done():

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from chappe.core.errors import StoreUnavailable
-from chappe.storage.writer import Connect, Job, Outcome, run_jobs
+from chappe.storage.writer import Connect, Job, resolve, run_jobs
 
 
 class ThreadWriter:
@@ -58,14 +58,3 @@ class ThreadWriter:
                 return batch
         self._jobs.put(None)
         return batch
-
-
-def resolve(outcomes: list[Outcome]) -> None:
-    """Tells the futures that are the jobs' keys."""
-    for future, result, error in outcomes:
-        if future.done():
-            continue  # its caller was cancelled: the job is stored all the same
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)

@@ -115,8 +115,7 @@ EACH: Mapping[str, Job] = {
     **{kind: _without(steps) for kind, steps in _APART.items()},
 }
 """The kinds of job that are done one after the other, each with a fresh view of the rows; `accept`, `settle` and
-`draw_tokens` are done together, and `claim`
-remembers whose turn it is."""
+`draw_tokens` are done together, and `claim` remembers whose turn it is."""
 
 PENDING = {
     "queued": "count_queued",

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,19 +132,17 @@ class SqliteStore(ClaimsInMemory, StoreCalls):
 
     async def _look_up(self, statement: str, values: Row) -> list[Row]:
         """Runs on the loop's thread: a point read costs less than handing it over to another would."""
-        try:
-            return self._reader.execute(self._sql[statement], values).fetchall()
-        except OUTAGES as error:
-            raise StoreUnavailable("the store cannot be read now: try again") from error
+        return self._read(self._sql[statement], values)
 
     async def _look_up_all(self, statement: str, wanted: Sequence[Row]) -> list[Row]:
-        rows: list[Row] = []
+        executions = statements.executions(self._sql[statement], wanted)
+        return list(chain.from_iterable(self._read(sql, values) for sql, values in executions))
+
+    def _read(self, sql: str, values: Row) -> list[Row]:
         try:
-            for sql, values in statements.executions(self._sql[statement], wanted):
-                rows += self._reader.execute(sql, values)
+            return self._reader.execute(sql, values).fetchall()
         except OUTAGES as error:
             raise StoreUnavailable("the store cannot be read now: try again") from error
-        return rows
 
 
 # --- the writer's side -------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from enum import Enum
 
 from chappe.core.message import Verdict
 
+WEEK_MS = 7 * 24 * 3_600_000
+"""How long carrier ids, early receipts and idempotency answers are kept."""
+
 
 @dataclass(slots=True)
 class Receipt:

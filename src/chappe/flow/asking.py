@@ -18,6 +18,7 @@ from typing import Protocol
 from chappe.core.errors import StoreUnavailable
 from chappe.core.message import Question
 from chappe.core.ports import Asking
+from chappe.core.receipts import WEEK_MS
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ EVERY_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
 """…and how long from one question to the next at least."""
 BATCH = 1_000
-KNOWN_MS = 7 * 24 * 3_600_000
-"""After which the store has forgotten an operator's id."""
 
 
 class Answering(Protocol):
@@ -52,7 +51,7 @@ class Asker:
         """`after_ms` is how long a receipt may take, `quiet` says whether nothing waits to leave."""
         self._store = store
         self._line = line
-        self._turns = list(enumerate(pairwise((*(after_ms * turn for turn in TURNS), KNOWN_MS))))
+        self._turns = list(enumerate(pairwise((*(after_ms * turn for turn in TURNS), WEEK_MS))))
         self._quiet = quiet
         self._now_ms = now_ms
 

@@ -9,13 +9,12 @@ from typing import Any
 
 from chappe.core.message import AttemptKey, Event, ReceiptRead, ReceiptReport
 from chappe.core.orphans import LearntForm, Orphan, Search, Why
-from chappe.core.receipts import IdForm, given_in, id_forms
+from chappe.core.receipts import WEEK_MS, IdForm, given_in, id_forms
 from chappe.storage.engine import Engine
 from chappe.storage.steps import Row, Steps, ask, lock, tell
 from chappe.storage.work import (
     OPT_OUTS,
     PARKING,
-    WEEK_MS,
     Workspace,
     is_stop,
     key_of_attempt,

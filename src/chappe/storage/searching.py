@@ -13,9 +13,10 @@ from typing import get_args
 import msgspec
 
 from chappe.core.message import Accepted, AccountId, Fact, LoggedFact, Message, MessageId
+from chappe.core.receipts import WEEK_MS
 from chappe.storage.engine import NO_ID, Engine
 from chappe.storage.steps import Row
-from chappe.storage.work import WEEK_MS, message_of
+from chappe.storage.work import message_of
 
 AT_ONCE = 192
 """Look-ups after which others get their turn."""

@@ -72,7 +72,7 @@ from chappe.core.message import (
     Verdict,
 )
 from chappe.core.numbers import PhoneNumber
-from chappe.core.receipts import IdForm, form_of, id_forms
+from chappe.core.receipts import WEEK_MS, IdForm, form_of, id_forms
 from chappe.core.routing import LIVE, VIA, Portion
 from chappe.core.turns import NOBODY, Lane, Turns
 from chappe.storage import allowances
@@ -81,8 +81,6 @@ from chappe.storage.steps import Row, Steps, ask, lock, tell
 
 log = logging.getLogger(__name__)
 
-WEEK_MS = 7 * 24 * 3_600_000
-"""How long carrier ids, early receipts and idempotency answers are kept."""
 REPLY_PARTS_WAIT_MS = 600_000
 """After this an incomplete reply is delivered with what there is of it."""
 DROPPED_AT_ONCE = 1_000

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
-from chappe.core.errors import StoreUnavailable
 from chappe.core.ports import Holding
+from chappe.flow.waiting import look_every
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +34,6 @@ class Watch:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            try:
-                await self.look()
-            except StoreUnavailable:
-                log.warning("store unavailable, whether this is on hold is not known")
+        await look_every(
+            EVERY_SECONDS, self.look, lambda: log.warning("store unavailable, whether this is on hold is not known")
+        )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from chappe.core.errors import StoreUnavailable
 from chappe.core.ports import Connecting
 from chappe.core.steering import StoredConnector
+from chappe.flow.waiting import look_every
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +45,4 @@ class Roster:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            try:
-                await self.look()
-            except StoreUnavailable:
-                log.warning("store unavailable, operators stay as they are")
+        await look_every(EVERY_SECONDS, self.look, lambda: log.warning("store unavailable, operators stay as they are"))

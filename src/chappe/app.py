@@ -38,7 +38,18 @@ from chappe.core.errors import ChappeError
 from chappe.core.figures import Figures, limit_sentence
 from chappe.core.message import Event, Holder, Inbound, Question, Submission
 from chappe.core.ports import Store
-from chappe.core.routing import LIVE, SIMULATOR, VIA, Member, Portion, Route, elsewhere, own_portions, portions
+from chappe.core.routing import (
+    LIVE,
+    SIMULATOR,
+    VIA,
+    Member,
+    Portion,
+    Route,
+    elsewhere,
+    names_through,
+    own_portions,
+    portions,
+)
 from chappe.core.steering import Steered, StoredConnector, Told
 from chappe.core.targets import parse_networks
 from chappe.customers.server import CustomerServer
@@ -522,14 +533,7 @@ class Node:
         return {name for name in self._wanted if self._told.get(name) is not Told.DRAIN}
 
     def _routes_of(self, name: str) -> list[str]:
-        return [
-            VIA + name,
-            *(
-                route.name
-                for route in (*self._routes, *self._orphans)
-                if name in {member.connector for member in route.members}
-            ),
-        ]
+        return [VIA + name, *names_through((*self._routes, *self._orphans), name)]
 
     def _see_routes(self, queued: Sequence[str]) -> None:
         own = (portion.route for name in self._here for portion in own_portions(self._routes, name))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from chappe.connectors.smpp_settings import SmppSettings
-from chappe.core.routing import LIVE, SIMULATOR
+from chappe.core.routing import LIVE, SIMULATOR, names_through
 from chappe.core.steering import StoredConnector
 from chappe.settings import Settings, SettingsError, read_operator
 
@@ -43,8 +43,7 @@ class Operators:
 
     def routes_of(self, name: str) -> list[str]:
         """The routes that lead through an operator."""
-        routes = (*self.settings.rules, self.settings.live)
-        return [route.name for route in routes if name in {member.connector for member in route.members}]
+        return names_through((*self.settings.rules, self.settings.live), name)
 
     def named(self, name: str) -> SmppSettings | None:
         return next((operator for operator in self.settings.operators if operator.name == name), None)

@@ -7,7 +7,7 @@ away, paused or gone changes what others take, and no message is rewritten.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -92,6 +92,11 @@ def elsewhere(
         others.sort(key=lambda member: (member.connector not in able, member.priority))
         found[route.name] = [member.connector for member in others]
     return found
+
+
+def names_through(routes: Iterable[Route], connector: str) -> list[str]:
+    """The routes that lead through it."""
+    return [route.name for route in routes if any(member.connector == connector for member in route.members)]
 
 
 def own_portions(routes: Sequence[Route], connector: str) -> list[Portion]:

@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 
 from chappe.cluster.nodes import ChildNode
-from chappe.cluster.postgres import PostgresCluster
 from chappe.simulator import Mood, Simulator
 from proofs.findings import Findings, Report, silent
+from proofs.stores import database_for
 from proofs.traffic import Traffic, judge
 
 NAME = "extra"
@@ -53,12 +53,7 @@ async def prove(
             stack.push_async_callback(simulator.stop)
         config = folder / "chappe.toml"
         config.write_text(OPERATOR.format(port=ports[0]))
-        database = f"sqlite:///{folder / 'chappe.db'}"
-        if nodes:
-            postgres = PostgresCluster(folder, standbys=0)
-            stack.push_async_callback(asyncio.to_thread, postgres.stop)
-            await asyncio.to_thread(postgres.start)
-            database = postgres.url
+        database = await stack.enter_async_context(database_for(nodes, folder))
         running = [ChildNode(folder, f"node{number}", database, config) for number in range(max(1, nodes))]
         for node in running:
             stack.push_async_callback(asyncio.to_thread, node.stop)

@@ -19,9 +19,9 @@ from typing import Any
 
 from bench.http_load import Connection, read, send_body
 from chappe.cluster.nodes import ChildNode
-from chappe.cluster.postgres import PostgresCluster
 from chappe.simulator import Mood, Simulator
 from proofs.findings import Report, silent
+from proofs.stores import database_for
 
 FINAL = {"delivered", "bounced", "error", "opened", "reply", "unsubscribed"}
 CLIENTS = 32
@@ -81,12 +81,7 @@ async def prove(
         stack.push_async_callback(simulator.stop)
         config = folder / "chappe.toml"
         config.write_text(OPERATOR.format(port=port))
-        database = f"sqlite:///{folder / 'chappe.db'}"
-        if nodes:
-            postgres = PostgresCluster(folder, standbys=0)
-            stack.push_async_callback(asyncio.to_thread, postgres.stop)
-            await asyncio.to_thread(postgres.start)
-            database = postgres.url
+        database = await stack.enter_async_context(database_for(nodes, folder))
         servers = [_Server(folder, f"node{number}", database, config) for number in range(max(1, nodes))]
         for server in servers:
             stack.push_async_callback(asyncio.to_thread, server.node.stop)

@@ -1,10 +1,10 @@
-"""PostgreSQL with stores on it and no server: what proofs about the store itself begin with."""
+"""The databases of proofs: PostgreSQL with stores on it and no server, or whatever servers are to share."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,13 +16,23 @@ HOUR_MS = 3_600_000
 
 
 @asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[PostgresCluster]:
-    cluster = PostgresCluster(folder, standbys=0, settings=ROOMY)
+async def database(folder: Path, settings: Mapping[str, str] = ROOMY) -> AsyncIterator[PostgresCluster]:
+    cluster = PostgresCluster(folder, standbys=0, settings=dict(settings))
     try:
         await asyncio.to_thread(cluster.start)
         yield cluster
     finally:
         await asyncio.to_thread(cluster.stop)
+
+
+@asynccontextmanager
+async def database_for(nodes: int, folder: Path) -> AsyncIterator[str]:
+    """The URL of a file of SQLite for one server, or of a PostgreSQL for so many nodes."""
+    if not nodes:
+        yield f"sqlite:///{folder / 'chappe.db'}"
+        return
+    async with database(folder, settings={}) as cluster:
+        yield cluster.url
 
 
 def a_send(account: AccountId, number: int) -> SendMessage:
